@@ -1,0 +1,25 @@
+"""What every run shares: hooks, logging, drawing, the environment."""
+default_scope = 'maskforge'
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='DetVisualizationHook'),
+)
+custom_hooks = [dict(type='NaNGuardHook')]
+
+# The backend follows the device (nccl on GPUs, gloo on CPUs) unless dist_cfg names one.
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict())
+randomness = dict(seed=None, deterministic=False)
+
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_level = 'INFO'
+
+load_from = None
+resume = False
+export_cfg = dict(type='ExportLoop')

@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/mask-rcnn_r50_fpn.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/tta.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the test requirements and runs the lint, the import rules and the tests; arguments go to pytest.
 set -eu
-. "$(dirname -- "$0")/setup_env.sh" tests
+EXTRAS=tests
+. "$(dirname -- "$0")/setup_env.sh"
 cd "$ROOT"
 BIN=$(dirname -- "$PY")
 "$BIN/ruff" check .

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sourced by quickstart.sh and run_tests.sh: leaves $PY, a Python with maskforge and the extras $1 (for example "export,tracking").
+# Sourced by quickstart.sh and run_tests.sh: leaves $PY, a Python with maskforge and the extras in $EXTRAS.
 # An active virtual environment is used as it is; otherwise .venv is made in the repository. Installing twice costs nothing.
 set -eu
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-EXTRAS=$1
+: "${EXTRAS:?set by the caller, for example EXTRAS=export,tracking}"
 
 find_python() {
     for candidate in python3.12 python3.11 python3.13 python3.10 python3 python; do

@@ -1,0 +1,284 @@
+"""The masks of one image's instances, kept as polygons or RLE until pixels are needed."""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from .polygons import Rings, affine_rings, check_rings, rasterize, rings_bounds, rings_inside
+from .rle import check_rle, decode_rles, encode_bitmaps, map_rles
+
+Segmentation = Rings | dict
+FLIPS = ('horizontal', 'vertical', 'diagonal')
+
+
+class InstanceMasks:
+    """N instance masks in a frame of ``height`` x ``width`` pixels; methods return new objects.
+
+    Polygons are transformed exactly and may cross the frame: what lies outside belongs to no mask. RLE is decoded,
+    transformed (nearest neighbour for a resize, as cv2 and MMDetection do) and encoded in one pass for all instances.
+    Usable as a field of MMEngine's ``InstanceData``.
+
+    Args:
+        segmentations: per instance, polygons (a list of rings [x0, y0, x1, y1, ...]; an empty list is an empty mask)
+            or a COCO RLE dict (``size`` [h, w]; ``counts`` bytes, str or a list of run lengths).
+        height, width: the frame in pixels.
+
+    Raises:
+        ValueError: a polygon with fewer than three points or an odd count, an RLE of another size than the frame, an
+            unknown form; the message names the instance's index.
+    """
+
+    def __init__(self, segmentations: Sequence, height: int, width: int):
+        self._height, self._width = int(height), int(width)
+        self._segmentations = [_check(item, self._height, self._width, where=f'segmentation of instance {i}')
+                               for i, item in enumerate(segmentations)]
+
+    @classmethod
+    def _trusted(cls, segmentations: list[Segmentation], height: int, width: int) -> 'InstanceMasks':
+        masks = cls.__new__(cls)
+        masks._segmentations, masks._height, masks._width = segmentations, int(height), int(width)
+        return masks
+
+    @classmethod
+    def from_bitmaps(cls, bitmaps) -> 'InstanceMasks':
+        """Build from an (N, H, W) array or tensor of bool or integers; non-zero pixels are inside."""
+        if isinstance(bitmaps, Tensor):
+            bitmaps = bitmaps.detach().cpu().numpy()
+        bitmaps = np.asarray(bitmaps)
+        if bitmaps.ndim != 3:
+            raise ValueError(f'bitmaps must have the shape (N, H, W), got {bitmaps.shape}')
+        return cls._trusted(encode_bitmaps(bitmaps != 0), *bitmaps.shape[1:])
+
+    @classmethod
+    def from_rles(cls, rles: Sequence[Mapping], height: int | None = None, width: int | None = None) -> 'InstanceMasks':
+        """Build from COCO RLE dicts; without ``height`` and ``width`` the frame is the first one's size."""
+        if height is None or width is None:
+            if not len(rles):
+                raise ValueError('from_rles needs height and width where the list of RLEs is empty')
+            height, width = rles[0]['size']
+        return cls(rles, height, width)
+
+    @property
+    def height(self) -> int:
+        """Height of the frame in pixels."""
+        return self._height
+
+    @property
+    def width(self) -> int:
+        """Width of the frame in pixels."""
+        return self._width
+
+    @property
+    def segmentations(self) -> list[Segmentation]:
+        """Per instance, a list of flat float64 arrays (polygons) or an RLE dict with bytes; not to be written to."""
+        return self._segmentations
+
+    def __len__(self) -> int:
+        return len(self._segmentations)
+
+    def __iter__(self) -> Iterator['InstanceMasks']:
+        return (self._with([item]) for item in self._segmentations)
+
+    def __repr__(self) -> str:
+        polygons = sum(isinstance(item, list) for item in self._segmentations)
+        return (f'InstanceMasks({polygons} as polygons, {len(self) - polygons} as RLE, '
+                f'height={self._height}, width={self._width})')
+
+    def __getitem__(self, index) -> 'InstanceMasks':
+        """Select instances by int (one instance), slice, or a list, array or tensor of bool or int."""
+        if isinstance(index, slice):
+            return self._with(self._segmentations[index])
+        chosen = index.detach().cpu().numpy() if isinstance(index, Tensor) else np.asarray(index)
+        if chosen.ndim == 0:
+            return self._with([self._segmentations[int(chosen)]])
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise IndexError(f'a bool index of shape {chosen.shape} does not fit {len(self)} masks')
+            chosen = np.flatnonzero(chosen)
+        return self._with([self._segmentations[int(i)] for i in chosen])
+
+    @staticmethod
+    def cat(masks: Sequence['InstanceMasks']) -> 'InstanceMasks':
+        """Join masks of one frame.
+
+        Raises:
+            ValueError: the list is empty or the frames differ.
+        """
+        frames = {(one.height, one.width) for one in masks}
+        if len(frames) != 1:
+            raise ValueError(f'InstanceMasks.cat needs masks of one frame (h, w), got {sorted(frames)}')
+        return InstanceMasks._trusted([item for one in masks for item in one.segmentations], *frames.pop())
+
+    def resize(self, size: tuple[int, int]) -> 'InstanceMasks':
+        """Stretch the frame to ``size`` (h, w): polygons are scaled, RLE takes the nearest pixel."""
+        height, width = size
+        scale = (width / self._width, height / self._height)
+        rows, columns = _nearest(self._height, height), _nearest(self._width, width)
+        return self._map((height, width), lambda rings: affine_rings(rings, scale, (0, 0)),
+                         lambda bitmaps: _take(bitmaps, rows, columns))
+
+    def flip(self, direction: str = 'horizontal') -> 'InstanceMasks':
+        """Mirror: 'horizontal' (left and right change places), 'vertical', or 'diagonal' (both)."""
+        if direction not in FLIPS:
+            raise ValueError(f'flip direction must be one of {", ".join(FLIPS)}, got {direction!r}')
+        x, y = direction != 'vertical', direction != 'horizontal'
+        scale, shift = (-1 if x else 1, -1 if y else 1), (self._width * x, self._height * y)
+        return self._map((self._height, self._width), lambda rings: affine_rings(rings, scale, shift),
+                         lambda bitmaps: bitmaps[:, ::-1 if y else 1, ::-1 if x else 1])
+
+    def crop(self, box) -> 'InstanceMasks':
+        """Cut the frame to ``box`` (x0, y0, x1, y1), whole pixels inside the frame."""
+        x0, y0, x1, y1 = (int(value) for value in box)
+        if not (0 <= x0 < x1 <= self._width and 0 <= y0 < y1 <= self._height):
+            raise ValueError(f'the crop (x0, y0, x1, y1) = {(x0, y0, x1, y1)} must hold at least one pixel and lie '
+                             f'inside the frame (h, w) = {(self._height, self._width)}')
+        return self._window(x0, y0, y1 - y0, x1 - x0)
+
+    def pad(self, size: tuple[int, int]) -> 'InstanceMasks':
+        """Extend the frame to ``size`` (h, w) at the bottom and on the right."""
+        if size[0] < self._height or size[1] < self._width:
+            raise ValueError(f'pad size (h, w) = {tuple(size)} is smaller than the frame {(self._height, self._width)}')
+        return self._window(0, 0, *size)
+
+    def translate(self, dx: int, dy: int, *, size: tuple[int, int] | None = None) -> 'InstanceMasks':
+        """Move all masks by whole pixels (right and down are positive) into a frame of ``size`` (h, w)."""
+        return self._window(-int(dx), -int(dy), *(size or (self._height, self._width)))
+
+    def to_bitmaps(self) -> Bool[np.ndarray, 'N H W']:
+        """Return all masks as pixels; N x H x W bytes."""
+        return np.ascontiguousarray(decode_rles(self.to_rles(), self._height, self._width)).view(bool)
+
+    def to_tensor(self, device='cpu') -> Bool[Tensor, 'N H W']:
+        """Return all masks as pixels in a tensor on ``device``."""
+        return torch.from_numpy(self.to_bitmaps()).to(device)
+
+    def to_rles(self) -> list[dict]:
+        """Return one COCO RLE per instance: ``size`` [h, w], ``counts`` compressed, as bytes."""
+        polygons = iter(rasterize([item for item in self._segmentations if isinstance(item, list)],
+                                  self._height, self._width))
+        return [next(polygons) if isinstance(item, list) else item for item in self._segmentations]
+
+    def areas(self) -> Int64[np.ndarray, ' N']:
+        """Return the number of pixels of each mask inside the frame."""
+        return coco_mask.area(self.to_rles()).astype(np.int64) if len(self) else np.zeros(0, dtype=np.int64)
+
+    def bboxes(self) -> Float32[np.ndarray, 'N 4']:
+        """Return tight boxes, xyxy: of polygons to their corners, of RLE and cut polygons to whole pixels.
+
+        An empty mask has the box (0, 0, 0, 0).
+        """
+        boxes = np.zeros((len(self), 4), dtype=np.float32)
+        pixels = []
+        for i, item in enumerate(self._segmentations):
+            if isinstance(item, list) and not self._crosses(item):
+                boxes[i] = rings_bounds(item) or 0
+            else:
+                pixels.append(i)
+        if pixels:
+            xywh = coco_mask.toBbox(self[pixels].to_rles())
+            boxes[pixels] = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        return boxes
+
+    def crop_and_resize(self, boxes, inds, size: int, *, soft: bool = False,
+                        aligned: bool = True) -> Bool[np.ndarray, 'M S S'] | Float32[np.ndarray, 'M S S']:
+        """Return the mask targets of M boxes: what of mask ``inds[m]`` lies in ``boxes[m]``, on an S x S grid.
+
+        Polygons are moved and scaled into the grid and rasterised there; RLE goes through RoIAlign (as many samples
+        as pixels) on the part of the bitmap that the boxes cover, and is inside from 0.5.
+
+        Args:
+            boxes: (M, 4) array or tensor, xyxy, in this frame.
+            inds: (M,) indices of masks.
+            size: S, pixels.
+            soft: return RoIAlign's averages (float32, in [0, 1]) of all masks' bitmaps, as torchvision's targets are.
+            aligned: RoIAlign with the half-pixel shift; False for torchvision's targets.
+        """
+        boxes, inds = _as_array(boxes, np.float32).reshape(-1, 4), _as_array(inds, np.int64)
+        targets = np.zeros((len(boxes), size, size), dtype=np.float32 if soft else bool)
+        drawn = np.array([not soft and isinstance(self._segmentations[i], list) for i in inds], dtype=bool)
+        if drawn.any():
+            targets[drawn] = self._draw_in_boxes(boxes[drawn], inds[drawn], size)
+        for i in np.unique(inds[~drawn]):
+            rows = ~drawn & (inds == i)
+            sampled = self._sample_in_boxes(boxes[rows], int(i), size, aligned)
+            targets[rows] = sampled if soft else sampled >= 0.5
+        return targets
+
+    def _draw_in_boxes(self, boxes: np.ndarray, inds: np.ndarray, size: int) -> Bool[np.ndarray, 'M S S']:
+        # a box thinner than 0.1 pixel is treated as 0.1 wide, which bounds the scale (MMDetection's rule)
+        scales = size / np.maximum(boxes[:, 2:] - boxes[:, :2], 0.1).astype(np.float64)
+        rings = [affine_rings(self._segmentations[i], tuple(scale), tuple(-box[:2] * scale))
+                 for i, box, scale in zip(inds, boxes, scales)]
+        return decode_rles(rasterize(rings, size, size), size, size) != 0
+
+    def _sample_in_boxes(self, boxes: np.ndarray, index: int, size: int,
+                         aligned: bool) -> Float[np.ndarray, 'M S S']:
+        # a margin of two pixels holds every neighbour that bilinear sampling reads
+        low = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2
+        high = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
+        frame = np.array([self._width, self._height])
+        low, high = low.clip(0, frame - 1), high.clip(1, frame)
+        bitmap = self[index].crop((*low, *np.maximum(high, low + 1))).to_tensor()[None].float()
+        rois = torch.from_numpy(boxes - np.tile(low, 2).astype(np.float32))
+        return roi_align(bitmap, [rois], size, 1.0, 0, aligned)[:, 0].numpy()
+
+    def _with(self, segmentations: list[Segmentation]) -> 'InstanceMasks':
+        return self._trusted(segmentations, self._height, self._width)
+
+    def _crosses(self, rings: Rings) -> bool:
+        bounds = rings_bounds(rings)
+        return bounds is not None and (min(bounds) < 0 or bounds[2] > self._width or bounds[3] > self._height)
+
+    def _map(self, size: tuple[int, int], of_rings: Callable[[Rings], Rings],
+             of_bitmaps: Callable[[np.ndarray], np.ndarray]) -> 'InstanceMasks':
+        rles = [item for item in self._segmentations if not isinstance(item, list)]
+        changed = iter(map_rles(rles, self._height, self._width, of_bitmaps))
+        return self._trusted([of_rings(item) if isinstance(item, list) else next(changed)
+                              for item in self._segmentations], *size)
+
+    def _window(self, x0: int, y0: int, height: int, width: int) -> 'InstanceMasks':
+        """See the masks through a window of ``height`` x ``width`` at (x0, y0); what was outside stays invisible."""
+        masks = self
+        if x0 < 0 or y0 < 0 or x0 + width > self._width or y0 + height > self._height:
+            masks = self._with([rasterize([item], self._height, self._width)[0]
+                                if isinstance(item, list) and self._crosses(item) else item
+                                for item in self._segmentations])
+        return masks._map((height, width),
+                          lambda rings: rings_inside(affine_rings(rings, (1, 1), (-x0, -y0)), height, width),
+                          lambda bitmaps: _cut(bitmaps, x0, y0, height, width))
+
+
+def _check(item, height: int, width: int, *, where: str) -> Segmentation:
+    if isinstance(item, Mapping):
+        return check_rle(item, height, width, where=where)
+    if isinstance(item, Sequence) and not isinstance(item, str | bytes):
+        return check_rings(item, where=where)
+    raise ValueError(f'{where}: expected polygons (a list of lists of numbers) or an RLE dict with size and counts, '
+                     f'got {type(item).__name__}: {str(item)[:80]}')
+
+
+def _nearest(old: int, new: int) -> np.ndarray:
+    return np.minimum((np.arange(new) * (old / new)).astype(np.int64), old - 1)
+
+
+def _take(bitmaps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    # columns first: decoded bitmaps lie in memory as N, W, H
+    return bitmaps.transpose(0, 2, 1)[:, columns][:, :, rows].transpose(0, 2, 1)
+
+
+def _cut(bitmaps: np.ndarray, x0: int, y0: int, height: int, width: int) -> np.ndarray:
+    seen = bitmaps[:, max(y0, 0):max(y0 + height, 0), max(x0, 0):max(x0 + width, 0)]
+    if seen.shape[1:] == (height, width):
+        return seen
+    cut = np.zeros((len(bitmaps), width, height), dtype=np.uint8).transpose(0, 2, 1)
+    top, left = max(-y0, 0), max(-x0, 0)
+    cut[:, top:top + seen.shape[1], left:left + seen.shape[2]] = seen
+    return cut
+
+
+def _as_array(values, dtype: type) -> np.ndarray:
+    return values.detach().cpu().numpy().astype(dtype) if isinstance(values, Tensor) else np.asarray(values, dtype)

@@ -1,0 +1,92 @@
+"""COCO's run-length code: columns first, runs of background and foreground in turn.
+
+An RLE dict is ``{'size': [height, width], 'counts': bytes}`` in the compressed form that pycocotools reads.
+"""
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def encode(bitmap: np.ndarray) -> dict:
+    """Encode one (H, W) bitmap (bool or 0/1 uint8) as a compressed RLE dict."""
+    return coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
+
+
+def decode(rle: dict) -> np.ndarray:
+    """Decode an RLE dict (compressed or not) to an (H, W) bool bitmap."""
+    return coco_mask.decode(compress(rle)).astype(bool)
+
+
+def compress(rle: dict) -> dict:
+    """Return the compressed form, with ``counts`` as bytes, of any COCO RLE dict.
+
+    Raises:
+        ValueError: the runs do not add up to height x width, or a key is missing.
+    """
+    problem = find_problem(rle)
+    if problem:
+        raise ValueError(f'RLE {problem}.')
+    height, width = (int(length) for length in rle['size'])
+    counts = rle['counts']
+    if isinstance(counts, str):
+        counts = counts.encode('ascii')
+    elif not isinstance(counts, bytes):
+        return coco_mask.frPyObjects({'size': [height, width], 'counts': [int(run) for run in counts]}, height, width)
+    return {'size': [height, width], 'counts': counts}
+
+
+def to_json(rle: dict) -> dict:
+    """Return the compressed form with ``counts`` as str, as JSON needs it."""
+    packed = compress(rle)
+    return {'size': packed['size'], 'counts': packed['counts'].decode('ascii')}
+
+
+def from_polygons(polygons: Sequence, height: int, width: int) -> dict:
+    """Rasterise polygons (flat x0, y0, x1, y1 ... in pixels) into one RLE dict, by COCO's own rule."""
+    parts = coco_mask.frPyObjects([np.asarray(polygon, dtype=np.float64).tolist() for polygon in polygons],
+                                  height, width)
+    return coco_mask.merge(parts)
+
+
+def area(rle: dict) -> int:
+    """Number of foreground pixels."""
+    return int(coco_mask.area(compress(rle)))
+
+
+def run_lengths(counts: bytes | str) -> np.ndarray:
+    """Unpack compressed counts to their runs (int64).
+
+    A run is written in groups of 5 bits, low groups first, bit 0x20 meaning 'more follow' and bit 0x10 of the last
+    group being the sign; from the fourth run on, the difference to the run two before is stored.
+    """
+    raw = np.frombuffer(counts.encode('ascii') if isinstance(counts, str) else counts, dtype=np.uint8).astype(np.int64)
+    raw = raw - 48
+    if raw.size == 0:
+        return raw
+    last = np.flatnonzero(raw & 0x20 == 0)
+    if last.size == 0 or last[-1] != raw.size - 1 or raw.min() < 0 or raw.max() > 63:
+        raise ValueError('counts are not in the compressed code')
+    first = np.concatenate([[0], last[:-1] + 1])
+    place = np.arange(raw.size) - np.repeat(first, last - first + 1)
+    runs = np.add.reduceat((raw & 0x1F) << (5 * place), first)
+    runs -= np.where(raw[last] & 0x10, np.int64(1) << (5 * (last - first + 1)), 0)
+    for parity in (1, 2):  # run i adds to run i - 2, for i > 2
+        runs[parity::2] = np.cumsum(runs[parity::2])
+    return runs
+
+
+def find_problem(rle: dict) -> str | None:
+    """Say what is wrong with an RLE dict, or None: size, counts, runs that do not fill the image."""
+    size, counts = rle.get('size'), rle.get('counts')
+    if not isinstance(size, (list, tuple)) or len(size) != 2 or counts is None:
+        return "needs 'size': [height, width] and 'counts'"
+    try:
+        runs = run_lengths(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, dtype=np.int64)
+    except (ValueError, TypeError, UnicodeEncodeError):
+        return 'has counts that cannot be read'
+    if runs.ndim != 1 or (runs.size and runs.min() < 0):
+        return 'has negative or nested runs'
+    if int(runs.sum()) != int(size[0]) * int(size[1]):
+        return f'has runs that cover {int(runs.sum())} pixels, but its size {list(size)} has {size[0] * size[1]}'
+    return None

@@ -1,1 +1,12 @@
-"""Room `checkpoints`."""
+"""Checkpoints: atomic and checked files, safe reading, layouts of other libraries, publishing."""
+from . import loader_schemes
+from .atomic_file import write_atomically
+from .checkpoint_file import is_whole, load_checkpoint, save_checkpoint
+from .find_latest import find_latest, write_last_checkpoint
+from .layout import CheckpointLayout
+from .load_weights import LoadReport, load_weights, translate, unwrap
+from .publish import publish
+
+__all__ = ['CheckpointLayout', 'LoadReport', 'find_latest', 'is_whole', 'load_checkpoint', 'load_weights',
+           'loader_schemes', 'publish', 'save_checkpoint', 'translate', 'unwrap', 'write_atomically',
+           'write_last_checkpoint']

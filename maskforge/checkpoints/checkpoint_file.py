@@ -1,0 +1,116 @@
+"""Checkpoint files on the disk: written atomically, checked, read without running anything that they contain."""
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from .atomic_file import write_atomically
+from .foreign_globals import dtype_classes, stand_in
+from .remote import is_remote, local_copy
+
+TRUST_VARIABLE = 'MASKFORGE_TRUST_CHECKPOINTS'
+
+
+def save_checkpoint(obj: Any, path: str | os.PathLike) -> Path:
+    """Write ``obj`` with ``torch.save``: complete and on the disk under ``path``, or not there at all.
+
+    The file is PyTorch's zip container, whose records carry CRC-32 sums: :func:`is_whole` recognises a torn one.
+    """
+    return write_atomically(path, lambda stream: torch.save(obj, stream))
+
+
+def is_whole(path: str | os.PathLike) -> bool:
+    """Whether every record of the checkpoint is there and has its checksum (reads the whole file once).
+
+    Files of PyTorch before 1.6 and safetensors carry no sums; they count as whole if they are not empty.
+    """
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with open(path, 'rb') as stream:
+        starts_as_zip = stream.read(2) == b'PK'
+    if not starts_as_zip:
+        # a file that lost its first block to a crash is all zeros there
+        with open(path, 'rb') as stream:
+            return any(stream.read(64))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False
+
+
+def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', *, trust: bool = False) -> dict:
+    """Read a checkpoint from a file, a URL or a ``torchvision://`` name; nothing in it is run.
+
+    Args:
+        path: local path, ``http(s)://`` (kept in a cache; the sha256 in the name is checked) or
+            ``torchvision://resnet50``. ``.safetensors`` files give a plain dict of tensors.
+        map_location: as in ``torch.load``.
+        trust: unpickle whatever the file contains. Only for files of your own; the environment variable
+            ``MASKFORGE_TRUST_CHECKPOINTS=1`` does the same.
+
+    Raises:
+        FileNotFoundError: no such file, or a download failed and no copy is in the cache.
+        ValueError: the file is torn, is no checkpoint, or wants to run code.
+    """
+    source = str(path)
+    path = local_copy(source) if is_remote(source) else Path(source).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'checkpoint {path} does not exist{_neighbours(path)}.')
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path, map_location)
+    if trust or os.environ.get(TRUST_VARIABLE) == '1':
+        return torch.load(path, map_location=map_location, weights_only=False)
+    return _read_restricted(path, map_location)
+
+
+def _read_restricted(path: Path, map_location: Any) -> dict:
+    try:
+        with safe_globals(_stand_ins(path)):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except ValueError:
+        raise
+    except Exception as error:
+        if not is_whole(path):
+            raise ValueError(f'checkpoint {path} is torn: its checksums do not hold. The run that wrote it was '
+                             f'interrupted, or the copy is incomplete. Use an older checkpoint of the folder, or '
+                             f'copy the file again.') from error
+        first_line = str(error).strip().split('\n')[0]
+        raise ValueError(f'{path} could not be read as a checkpoint: {first_line}') from error
+
+
+def _stand_ins(path: Path) -> list[tuple[Any, str]]:
+    """Harmless replacements for the classes in the file; an unknown one is an error that names it."""
+    names = get_unsafe_globals_in_checkpoint(path)
+    resolved = {name: stand_in(name) for name in names}
+    refused = sorted(name for name, found in resolved.items() if found is None)
+    if refused:
+        raise ValueError(f'checkpoint {path} is refused: besides tensors it contains {", ".join(refused)}, and '
+                         f'reading that could run code. If the file is your own, set {TRUST_VARIABLE}=1 (or pass '
+                         f'trust=True) and save the weights anew.')
+    numpy_types = dtype_classes() if any(name.startswith('numpy') for name in names) else []
+    return [*((found, name) for name, found in resolved.items()), *numpy_types]
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError(f'{path} needs the package safetensors: pip install safetensors') from error
+    try:
+        tensors = load_file(path)
+    except Exception as error:
+        raise ValueError(f'{path} is torn or no safetensors file: {error}') from error
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _neighbours(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f': the folder {path.parent} is not there either'
+    names = sorted(p.name for p in path.parent.iterdir() if p.suffix in ('.pth', '.pt', '.safetensors'))
+    return f'; in its folder are {", ".join(names[:8])}' if names else ', and its folder holds no checkpoint'

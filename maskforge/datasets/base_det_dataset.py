@@ -122,8 +122,8 @@ class BaseDetDataset(BaseDataset):
         if self.test_mode:
             raise ValueError(f'the test pipeline returned None for {self._record_name(idx)}; a test pipeline must not '
                              'drop images.')
-        raise ValueError(f'{self._source()}: the pipeline returned None {self.max_refetch + 1} times in a row, last for '
-                         f'{self._record_name(idx)}.')
+        raise ValueError(f'{self._source()}: the pipeline returned None {self.max_refetch + 1} times in a row, '
+                         f'last for {self._record_name(idx)}.')
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:
         """Keep the first (or, if negative, last) records, or those listed."""
@@ -162,7 +162,7 @@ class BaseDetDataset(BaseDataset):
         if self.on_error is None:
             self.on_error = allowed[0]
         if self.on_error not in allowed:
-            why = ' in test mode, where a skipped image would be scored as if it had been seen' if self.test_mode else ''
+            why = ' in test mode, where a skipped image would be scored as if seen' if self.test_mode else ''
             raise ValueError(f'on_error={self.on_error!r}: allowed are {", ".join(allowed)}{why}.')
         if self.on_defect not in ('raise', 'skip'):
             raise ValueError(f'on_defect={self.on_defect!r}: allowed are raise, skip.')

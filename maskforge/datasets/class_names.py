@@ -13,8 +13,8 @@ def check_classes(classes: object) -> tuple[str, ...]:
         ValueError: it is one string (a forgotten comma), empty, or has a name twice.
     """
     if isinstance(classes, str):
-        raise ValueError(f"metainfo.classes is the string '{classes}', and no file of that name exists; a tuple of names "
-                         f"is needed. One class is written with a comma: classes=('{classes}',).")
+        raise ValueError(f"metainfo.classes is the string '{classes}', and no file of that name exists; a tuple of "
+                         f"names is needed. One class is written with a comma: classes=('{classes}',).")
     names = tuple(classes) if isinstance(classes, Sequence) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f'metainfo.classes is {classes!r}; a tuple of at least one name is needed.')

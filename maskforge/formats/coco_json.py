@@ -132,7 +132,8 @@ class CocoJson:
         if segmentation is None:
             return float(np.prod(self.annotations.boxes[row, 2:]))
         if isinstance(segmentation, list):
-            segmentation = rle.from_polygons(segmentation, *self.images.sizes[self.annotations.image_rows[row]].tolist())
+            height, width = self.images.sizes[self.annotations.image_rows[row]].tolist()
+            segmentation = rle.from_polygons(segmentation, height, width)
         return float(coco_mask.area(segmentation))
 
 

@@ -110,7 +110,7 @@ def parse_annotations(records: list, images: Images, category_ids: np.ndarray, d
 
 def _append(columns: _Columns, record: dict, position: int, image_rows: dict, category_rows: dict,
             sizes: list) -> str | None:
-    """Add a sound record to the columns (nothing is added where a check raises); return what is wrong with its mask."""
+    """Add a record to the columns, or return what is wrong with its mask; nothing is added then, or if it raises."""
     image, category, identity = image_rows[record['image_id']], category_rows[record['category_id']], record['id']
     box = array('d', record['bbox'])
     area = float(record.get('area', np.nan))
@@ -141,7 +141,7 @@ def _freeze(columns: _Columns) -> Annotations:
 
 
 def _keep(found: Annotations, rows: np.ndarray) -> Annotations:
-    """The kept rows; segmentations are looked up through ``segmentation_rows`` by the reader."""
+    """Copy the kept rows."""
     if rows.all():
         return found
     segmentations = SegmentationColumn()
@@ -225,5 +225,6 @@ def _explain(record: Any, position: int, image_rows: dict, category_rows: dict) 
     box = record['bbox']
     if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(isinstance(v, (int, float)) for v in box):
         return Defect(place, f'bbox is {box!r}; four numbers x, y, width, height are needed')
-    return Defect(place, f'area is {record.get("area")!r} and segmentation is {type(record.get("segmentation")).__name__};'
-                         ' a number, and polygons or an RLE, are needed')
+    kind = type(record.get('segmentation')).__name__
+    return Defect(place, f'area is {record.get("area")!r} and segmentation is of type {kind}; a number, and polygons '
+                         'or an RLE, are needed')

@@ -75,7 +75,8 @@ def require_file(path: str | Path, what: str = 'file') -> Path:
         raise FileNotFoundError(f'{path} is a folder; a {what} is needed.')
     folder = path.parent
     if not folder.is_dir():
-        raise FileNotFoundError(f'{what} {path} does not exist, nor does its folder {folder} (working folder: {Path.cwd()}).')
+        raise FileNotFoundError(f'{what} {path} does not exist, nor does its folder {folder} '
+                                f'(working folder: {Path.cwd()}).')
     near = difflib.get_close_matches(path.name, sorted(entry.name for entry in folder.iterdir()), n=3, cutoff=0.5)
     hint = f'did you mean {" or ".join(near)}?' if near else f'nothing in {folder} has a near name.'
     raise FileNotFoundError(f'{what} {path} does not exist; {hint}')

@@ -90,3 +90,9 @@ def find_problem(rle: dict) -> str | None:
     if int(runs.sum()) != int(size[0]) * int(size[1]):
         return f'has runs that cover {int(runs.sum())} pixels, but its size {list(size)} has {size[0] * size[1]}'
     return None
+
+
+def box(rle: dict) -> list[float]:
+    """Tight box of the foreground: x0, y0, x1, y1 in pixels (all 0 where there is none)."""
+    x, y, width, height = coco_mask.toBbox(compress(rle)).tolist()
+    return [x, y, x + width, y + height]

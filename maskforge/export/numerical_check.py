@@ -1,0 +1,116 @@
+"""Running an exported file in onnxruntime beside the PyTorch module it came from."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from maskforge.export.export_report import OutputDifference
+from maskforge.export.onnx_metadata import require
+from maskforge.structures import ExportSpec
+
+DEFAULT_TOLERANCE = 1e-3
+# Rows wider than this (masks) do not take part in matching rows; boxes, scores and labels do.
+MATCHING_WIDTH = 8
+
+
+def open_session(path: Path | str, *, threads: int = 0):
+    """An onnxruntime session on the CPU (CUDA first where that build of onnxruntime is installed).
+
+    Args:
+        path: the ONNX file.
+        threads: 0 lets onnxruntime choose.
+    """
+    runtime = require('onnxruntime')
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: there is no such ONNX file.')
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    available = runtime.get_available_providers()
+    providers = [name for name in ('CUDAExecutionProvider', 'CPUExecutionProvider') if name in available]
+    try:
+        return runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f'{path}: onnxruntime cannot open this file ({reason}).') from error
+
+
+NamedBatch = tuple[Sequence[str], np.ndarray]
+
+
+def compare(spec: ExportSpec, path: Path, batches: Sequence[NamedBatch]) -> list[OutputDifference]:
+    """Run every batch through both sides.
+
+    Args:
+        spec: what was exported; its module runs on the CPU.
+        path: the file.
+        batches: image names and float32 (B, 3, H, W) each.
+    """
+    session = open_session(path)
+    input_name = spec.input_names[0]
+    found: list[OutputDifference] = []
+    for images, array in batches:
+        with torch.no_grad():
+            wanted = [output.detach().cpu().numpy() for output in spec.module(torch.from_numpy(array))]
+        got = session.run(list(spec.output_names), {input_name: array})
+        found += compare_outputs(spec, images, wanted, got)
+    return found
+
+
+def compare_outputs(spec: ExportSpec, images: Sequence[str], wanted: Sequence[np.ndarray],
+                    got: Sequence[np.ndarray]) -> list[OutputDifference]:
+    """Differences of one batch, row by row where ``spec.valid_output`` marks the valid rows.
+
+    Rows of nearly equal score may change places between the two runtimes: valid rows are matched to each other by
+    their short outputs (boxes, scores, labels) before they are compared.
+    """
+    wanted, got, note = list(wanted), list(got), ''
+    rows = 0
+    if spec.valid_output:
+        which = list(spec.output_names).index(spec.valid_output)
+        wanted, got, rows, note = _valid_rows(wanted, got, which)
+    return [_difference(spec, images, name, ours, theirs, rows, note)
+            for name, ours, theirs in zip(spec.output_names, wanted, got)]
+
+
+def _valid_rows(wanted: list[np.ndarray], got: list[np.ndarray],
+                which: int) -> tuple[list[np.ndarray], list[np.ndarray], int, str]:
+    ours, theirs, notes = [[] for _ in wanted], [[] for _ in got], []
+    for image, (left, right) in enumerate(zip(wanted[which] > 0, got[which] > 0)):
+        if left.sum() != right.sum():
+            notes.append(f'image {image}: {right.sum()} valid rows instead of {left.sum()}')
+            continue
+        first, second = _matched([a[image][left] for a in wanted], [a[image][right] for a in got])
+        for store, rows in ((ours, first), (theirs, second)):
+            for column, row in zip(store, rows):
+                column.append(row)
+    join = [[np.concatenate(column) if column else np.zeros((0,)) for column in side] for side in (ours, theirs)]
+    return join[0], join[1], len(join[0][which]), '; '.join(notes)
+
+
+def _matched(wanted: list[np.ndarray], got: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    cost = 0.0
+    for ours, theirs in zip(wanted, got):
+        if ours.shape != theirs.shape:
+            return wanted, got
+        flat, other = ours.reshape(len(ours), -1).astype(np.float64), theirs.reshape(len(theirs), -1)
+        if flat.shape[1] <= MATCHING_WIDTH:
+            cost = cost + np.abs(flat[:, None] - other[None]).sum(-1)
+    if np.ndim(cost) != 2 or not np.isfinite(cost).all():
+        return wanted, got
+    order = linear_sum_assignment(cost)[1]
+    return wanted, [theirs[order] for theirs in got]
+
+
+def _difference(spec: ExportSpec, images: Sequence[str], name: str, ours: np.ndarray, theirs: np.ndarray, rows: int,
+                note: str) -> OutputDifference:
+    tolerance = spec.tolerance.get(name, DEFAULT_TOLERANCE)
+    if ours.shape != theirs.shape:
+        note = note or f'shape {theirs.shape} instead of {ours.shape}'
+        return OutputDifference(images, name, theirs.shape, float('nan'), float('nan'), tolerance, rows, note)
+    gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    largest, mean = (float(gap.max()), float(gap.mean())) if gap.size else (0.0, 0.0)
+    count = rows if spec.valid_output else len(ours)
+    return OutputDifference(images, name, theirs.shape, largest, mean, tolerance, count, note)

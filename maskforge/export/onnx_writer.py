@@ -1,0 +1,129 @@
+"""Writing an :class:`~maskforge.structures.ExportSpec` as an ONNX file of exactly the opset that was asked for."""
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from maskforge.export.onnx_metadata import require, write_metadata
+from maskforge.structures import ExportSpec
+
+# torch 2.15's dynamo exporter writes opset 18 and above; asked for 17 it writes 18 with a warning.
+FIRST_DYNAMO_OPSET = 18
+FIRST_OPSET, LAST_OPSET = 11, 23
+NOISY_LOGGERS = ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir', 'torch.fx', 'torch.onnx._internal')
+
+
+def write_onnx(spec: ExportSpec, path: Path, *, opset: int, exporter: str = 'auto') -> Path:
+    """Trace ``spec.module`` and write ``path`` with metadata; the file passes ``onnx.checker``.
+
+    Args:
+        spec: see :class:`ExportSpec`.
+        path: file to write; its folder is created. It appears complete or not at all.
+        opset: version of the default operator domain.
+        exporter: ``'dynamo'`` (opset 18 and above), ``'torchscript'`` (up to 17) or ``'auto'``.
+
+    Raises:
+        ImportError: onnx or onnxscript is missing.
+        ValueError: an opset out of range, an unknown exporter.
+        RuntimeError: torch could not export; the file's opset is not the one asked for; the file is not valid.
+    """
+    onnx = require('onnx')
+    use_dynamo = _choose(exporter, opset)
+    if use_dynamo:
+        require('onnxscript')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.partial')
+    try:
+        with contained_noise() as noise, torch.no_grad():
+            try:
+                (_export_dynamo if use_dynamo else _export_torchscript)(spec, partial, opset)
+            except Exception as error:
+                raise RuntimeError(f'torch could not export {type(spec.module).__name__} to opset {opset} with the '
+                                   f'{"dynamo" if use_dynamo else "TorchScript"} exporter: {_first_line(error)}\n'
+                                   f'{noise.getvalue()[-2000:]}') from error
+        model = onnx.load(str(partial))
+        _check_opset(model, opset, path)
+        write_metadata(model, spec.metadata)
+        _check_model(onnx, model, spec, path)
+        onnx.save(model, str(partial))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _choose(exporter: str, opset: int) -> bool:
+    if exporter not in ('auto', 'dynamo', 'torchscript'):
+        raise ValueError(f"export_cfg.exporter='{exporter}' is not 'auto', 'dynamo' or 'torchscript'.")
+    if not FIRST_OPSET <= opset <= LAST_OPSET:
+        raise ValueError(f'export_cfg.opset_version={opset} is not in {FIRST_OPSET} to {LAST_OPSET}.')
+    return opset >= FIRST_DYNAMO_OPSET if exporter == 'auto' else exporter == 'dynamo'
+
+
+def _export_dynamo(spec: ExportSpec, path: Path, opset: int) -> None:
+    inputs = tuple(_two_along_dynamic(tensor, spec.dynamic_axes.get(name, {}))
+                   for name, tensor in zip(spec.input_names, spec.example_inputs))
+    symbols: dict[str, object] = {}
+    shapes = tuple({axis: symbols.setdefault(symbol, torch.export.Dim(symbol))
+                    for axis, symbol in spec.dynamic_axes.get(name, {}).items()} or None for name in spec.input_names)
+    torch.onnx.export(spec.module, inputs, str(path), opset_version=opset, dynamo=True, external_data=False,
+                      input_names=list(spec.input_names), output_names=list(spec.output_names),
+                      dynamic_shapes=shapes if any(shapes) else None, verbose=False)
+
+
+def _two_along_dynamic(tensor: torch.Tensor, axes: dict[int, str]) -> torch.Tensor:
+    """torch.export takes an axis of length 1 for a constant: trace dynamic batches with two."""
+    for axis in axes:
+        if tensor.shape[axis] == 1:
+            tensor = torch.cat([tensor, tensor], dim=axis)
+    return tensor
+
+
+def _export_torchscript(spec: ExportSpec, path: Path, opset: int) -> None:
+    torch.onnx.export(spec.module, tuple(spec.example_inputs), str(path), opset_version=opset, dynamo=False,
+                      input_names=list(spec.input_names), output_names=list(spec.output_names),
+                      dynamic_axes=dict(spec.dynamic_axes) or None, verbose=False,
+                      custom_opsets=dict.fromkeys(spec.plugins, 1) or None)
+
+
+def _check_opset(model, asked: int, path: Path) -> None:
+    written = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
+    if written != asked:
+        raise RuntimeError(f'{path.name} would have opset {written}, but export_cfg.opset_version={asked} was asked '
+                           f'for. Ask for {written}, or use export_cfg.exporter=\'torchscript\' for 17 and below.')
+
+
+def _check_model(onnx, model, spec: ExportSpec, path: Path) -> None:
+    try:
+        onnx.checker.check_model(model, full_check=not spec.plugins)
+    except onnx.checker.ValidationError as error:
+        raise RuntimeError(f'{path.name} is not a valid ONNX file: {_first_line(error)}') from error
+    names = [output.name for output in model.graph.output]
+    if names != list(spec.output_names):
+        raise RuntimeError(f'{path.name} has the outputs {names}, expected {list(spec.output_names)}.')
+
+
+def _first_line(error: BaseException) -> str:
+    return f'{type(error).__name__}: {(str(error).strip() or "no message").splitlines()[0]}'
+
+
+@contextlib.contextmanager
+def contained_noise() -> Iterator[io.StringIO]:
+    """Keep the exporters' warnings, log lines and prints off the console; yields what they printed."""
+    noise = io.StringIO()
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
+        warnings.simplefilter('ignore')
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield noise
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)

@@ -1,5 +1,7 @@
 """Pictures: drawn instances, the visualizer of the training loop, static result pages."""
+from .det_local_visualizer import DetLocalVisualizer
 from .draw_instances import draw_instances
 from .palette import class_colors, distinct_color
+from .result_page import ResultPage
 
-__all__ = ['class_colors', 'distinct_color', 'draw_instances']
+__all__ = ['DetLocalVisualizer', 'ResultPage', 'class_colors', 'distinct_color', 'draw_instances']

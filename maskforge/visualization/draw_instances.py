@@ -25,6 +25,8 @@ def draw_instances(image: np.ndarray,
                    line_width: int | None = None,
                    font_size: int | None = None,
                    color_by: str = 'class',
+                   mask_palette: Sequence | str | None = None,
+                   text_color: Color | None = None,
                    show_labels: bool = True,
                    min_side: int = 0) -> np.ndarray:
     """Return a copy of ``image`` with instances drawn on it.
@@ -39,6 +41,8 @@ def draw_instances(image: np.ndarray,
         alpha: opacity of masks, 0 (outline only) to 1.
         line_width, font_size: pixels; by default they follow the size of the picture.
         color_by: ``'class'`` or ``'instance'``.
+        mask_palette: colours of masks where they differ from those of boxes.
+        text_color: RGB; black or white by default, whichever reads better.
         show_labels: write names and scores.
         min_side: enlarge smaller pictures to this shorter side before drawing, so that labels fit; 0 keeps the size.
 
@@ -49,12 +53,13 @@ def draw_instances(image: np.ndarray,
         raise ValueError(f"color_by={color_by!r} is not one of 'class', 'instance'.")
     groups = _groups(instances)
     canvas, scale = _canvas(image, min_side)
-    brush = _Brush(canvas, scale, image.shape[:2], alpha, line_width, font_size)
+    brush = _Brush(canvas, scale, image.shape[:2], alpha, line_width, font_size, text_color)
     for group, ignored in groups:
         group = _above(group, score_thr)
         names = _names(group, classes, ignored=ignored)
         colors = [_GREY] * len(group) if ignored else _colors(group, palette, color_by)
-        brush.add(group, colors, names if show_labels else None)
+        mask_colors = colors if ignored or mask_palette is None else _colors(group, mask_palette, color_by)
+        brush.add(group, colors, mask_colors, names if show_labels else None)
     return canvas
 
 
@@ -115,18 +120,20 @@ class _Brush:
     """Draws groups of instances on one canvas and keeps labels from covering each other."""
 
     def __init__(self, canvas: np.ndarray, scale: int, image_size: tuple[int, int], alpha: float,
-                 line_width: int | None, font_size: int | None) -> None:
+                 line_width: int | None, font_size: int | None, text_color: Color | None) -> None:
         side = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
         self.canvas, self.scale, self.image_size, self.alpha = canvas, scale, image_size, alpha
         self.line_width = line_width or max(1, round(side / 400))
         self.font_size = font_size or int(np.clip(side / 45, 11, 48))
+        self.text_color = text_color
         self.taken: list[tuple[int, int, int, int]] = []
 
-    def add(self, group: InstanceData, colors: Sequence[Color], names: Sequence[str] | None) -> None:
+    def add(self, group: InstanceData, colors: Sequence[Color], mask_colors: Sequence[Color],
+            names: Sequence[str] | None) -> None:
         """Masks first (large under small), then boxes, then labels (best score first)."""
         boxes = _array(group.bboxes).reshape(-1, 4) if 'bboxes' in group else None
         if 'masks' in group:
-            fallback = self._add_masks(group.masks, colors)
+            fallback = self._add_masks(group.masks, mask_colors)
             boxes = fallback if boxes is None else boxes
         if boxes is None:
             return
@@ -167,11 +174,13 @@ class _Brush:
     def _add_label(self, box: Sequence[int], color: Color, name: str) -> None:
         if not name:
             return
-        picture = text_box(name, self.font_size, color[::-1])
-        height, width = self.canvas.shape[:2]
-        picture = picture[:height, :width]
-        h, w = picture.shape[:2]
         x0, y0, x1, y1 = box
+        # small objects stand in crowds: smaller labels hide less of their neighbours
+        size = self.font_size if y1 - y0 > 2 * self.font_size else max(9, round(0.75 * self.font_size))
+        ink = None if self.text_color is None else tuple(self.text_color[::-1])
+        height, width = self.canvas.shape[:2]
+        picture = text_box(name, size, tuple(color[::-1]), ink)[:height, :width]
+        h, w = picture.shape[:2]
         places = ((x0, y0 - h), (x0, y0), (x1 - w, y0 - h), (x0, y1), (x0, y1 - h), (x1 - w, y1))
         inside = [(min(max(x, 0), width - w), min(max(y, 0), height - h)) for x, y in places]
         x, y = next((place for place in inside if not self._covered(*place, w, h)), inside[0])

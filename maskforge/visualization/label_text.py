@@ -38,13 +38,15 @@ def _sized_font(path: Path, size: int) -> ImageFont.FreeTypeFont:
 
 
 @functools.lru_cache(maxsize=1024)
-def text_box(text: str, size: int, background: tuple[int, int, int]) -> np.ndarray:
+def text_box(text: str, size: int, background: tuple[int, int, int],
+             ink: tuple[int, int, int] | None = None) -> np.ndarray:
     """Draw ``text`` on a plain ground; (h, w, 3) uint8 in the channel order of ``background``.
 
     Args:
         text: must be drawable by one of the fonts (see :func:`font_for`); other characters become empty boxes.
         size: font size in pixels.
-        background: colour of the ground; the text is black or white, whichever reads better on it.
+        background: colour of the ground.
+        ink: colour of the text; black or white by default, whichever reads better on the ground.
     """
     font = _sized_font(font_for(text) or _font_files()[0], size)
     left, top, right, bottom = font.getbbox(text)
@@ -52,6 +54,7 @@ def text_box(text: str, size: int, background: tuple[int, int, int]) -> np.ndarr
     ascent, descent = font.getmetrics()
     pad = max(size // 6, 1)
     picture = Image.new('RGB', (right - left + 2 * pad, max(ascent + descent, bottom - top) + pad), background)
-    light = sum(background) / 3 > 140
-    ImageDraw.Draw(picture).text((pad - left, pad // 2), text, fill=(0, 0, 0) if light else (255, 255, 255), font=font)
+    if ink is None:
+        ink = (0, 0, 0) if sum(background) / 3 > 140 else (255, 255, 255)
+    ImageDraw.Draw(picture).text((pad - left, pad // 2), text, fill=ink, font=font)
     return np.asarray(picture)

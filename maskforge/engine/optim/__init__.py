@@ -1,1 +1,10 @@
-"""Optimizer wrappers and constructors."""
+"""Optimizer wrappers and the constructors that make parameter groups."""
+from .amp_optim_wrapper import AmpOptimWrapper
+from .gradient_clipping import GradientClipping
+from .layer_decay import LayerDecayOptimWrapperConstructor
+from .optim_wrapper import OptimWrapper
+from .optim_wrapper_constructor import DefaultOptimWrapperConstructor
+from .optimizer_class import optimizer_class
+
+__all__ = ['AmpOptimWrapper', 'DefaultOptimWrapperConstructor', 'GradientClipping', 'LayerDecayOptimWrapperConstructor',
+           'OptimWrapper', 'optimizer_class']

@@ -3,23 +3,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from pycocotools import mask as coco_mask
 from torch import Tensor
-from torchvision.ops import roi_align
 
+from .box_sampling import sample_boxes
 from .polygons import Rings, affine_rings, check_rings, rasterize, rings_bounds, rings_inside
-from .rle import check_rle, decode_rles, encode_bitmaps, map_rles
+from .rle import PickedRle, check_rle, decode, encode, pick, to_rle
 
-Segmentation = Rings | dict
+Segmentation = Rings | dict | PickedRle
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 
 
 class InstanceMasks:
     """N instance masks in a frame of ``height`` x ``width`` pixels; methods return new objects.
 
-    Polygons are transformed exactly and may cross the frame: what lies outside belongs to no mask. RLE is decoded,
-    transformed (nearest neighbour for a resize, as cv2 and MMDetection do) and encoded in one pass for all instances.
+    Polygons are transformed exactly and may cross the frame: what lies outside belongs to no mask. RLE is transformed
+    as its bitmap would be (nearest neighbour for a resize, as cv2 and MMDetection do), but decoded only at the end.
     Usable as a field of MMEngine's ``InstanceData``.
 
     Args:
@@ -51,7 +51,7 @@ class InstanceMasks:
         bitmaps = np.asarray(bitmaps)
         if bitmaps.ndim != 3:
             raise ValueError(f'bitmaps must have the shape (N, H, W), got {bitmaps.shape}')
-        return cls._trusted(encode_bitmaps(bitmaps != 0), *bitmaps.shape[1:])
+        return cls._trusted(encode(bitmaps), *bitmaps.shape[1:])
 
     @classmethod
     def from_rles(cls, rles: Sequence[Mapping], height: int | None = None, width: int | None = None) -> 'InstanceMasks':
@@ -75,6 +75,7 @@ class InstanceMasks:
     @property
     def segmentations(self) -> list[Segmentation]:
         """Per instance, a list of flat float64 arrays (polygons) or an RLE dict with bytes; not to be written to."""
+        self._segmentations = [item if isinstance(item, list) else to_rle(item) for item in self._segmentations]
         return self._segmentations
 
     def __len__(self) -> int:
@@ -111,15 +112,14 @@ class InstanceMasks:
         frames = {(one.height, one.width) for one in masks}
         if len(frames) != 1:
             raise ValueError(f'InstanceMasks.cat needs masks of one frame (h, w), got {sorted(frames)}')
-        return InstanceMasks._trusted([item for one in masks for item in one.segmentations], *frames.pop())
+        return InstanceMasks._trusted([item for one in masks for item in one._segmentations], *frames.pop())
 
     def resize(self, size: tuple[int, int]) -> 'InstanceMasks':
         """Stretch the frame to ``size`` (h, w): polygons are scaled, RLE takes the nearest pixel."""
         height, width = size
         scale = (width / self._width, height / self._height)
-        rows, columns = _nearest(self._height, height), _nearest(self._width, width)
-        return self._map((height, width), lambda rings: affine_rings(rings, scale, (0, 0)),
-                         lambda bitmaps: _take(bitmaps, rows, columns))
+        return self._map(lambda rings: affine_rings(rings, scale, (0, 0)),
+                         _nearest(self._height, height), _nearest(self._width, width))
 
     def flip(self, direction: str = 'horizontal') -> 'InstanceMasks':
         """Mirror: 'horizontal' (left and right change places), 'vertical', or 'diagonal' (both)."""
@@ -127,8 +127,9 @@ class InstanceMasks:
             raise ValueError(f'flip direction must be one of {", ".join(FLIPS)}, got {direction!r}')
         x, y = direction != 'vertical', direction != 'horizontal'
         scale, shift = (-1 if x else 1, -1 if y else 1), (self._width * x, self._height * y)
-        return self._map((self._height, self._width), lambda rings: affine_rings(rings, scale, shift),
-                         lambda bitmaps: bitmaps[:, ::-1 if y else 1, ::-1 if x else 1])
+        return self._map(lambda rings: affine_rings(rings, scale, shift),
+                         _span(0, self._height, self._height)[::-1 if y else 1],
+                         _span(0, self._width, self._width)[::-1 if x else 1])
 
     def crop(self, box) -> 'InstanceMasks':
         """Cut the frame to ``box`` (x0, y0, x1, y1), whole pixels inside the frame."""
@@ -150,7 +151,10 @@ class InstanceMasks:
 
     def to_bitmaps(self) -> Bool[np.ndarray, 'N H W']:
         """Return all masks as pixels; N x H x W bytes."""
-        return np.ascontiguousarray(decode_rles(self.to_rles(), self._height, self._width)).view(bool)
+        bitmaps = np.empty((len(self), self._height, self._width), dtype=np.uint8)
+        for bitmap, item in zip(bitmaps, self._drawn()):
+            bitmap[:] = decode(item)
+        return bitmaps.view(bool)
 
     def to_tensor(self, device='cpu') -> Bool[Tensor, 'N H W']:
         """Return all masks as pixels in a tensor on ``device``."""
@@ -158,9 +162,7 @@ class InstanceMasks:
 
     def to_rles(self) -> list[dict]:
         """Return one COCO RLE per instance: ``size`` [h, w], ``counts`` compressed, as bytes."""
-        polygons = iter(rasterize([item for item in self._segmentations if isinstance(item, list)],
-                                  self._height, self._width))
-        return [next(polygons) if isinstance(item, list) else item for item in self._segmentations]
+        return [to_rle(item) for item in self._drawn()]
 
     def areas(self) -> Int64[np.ndarray, ' N']:
         """Return the number of pixels of each mask inside the frame."""
@@ -205,7 +207,8 @@ class InstanceMasks:
         for i in np.unique(inds[~drawn]):
             rows = ~drawn & (inds == i)
             sampled = self._sample_in_boxes(boxes[rows], int(i), size, aligned)
-            targets[rows] = sampled if soft else sampled >= 0.5
+            # the small allowance puts exact halves inside, however the sum was rounded
+            targets[rows] = sampled if soft else sampled >= 0.5 - 1e-6
         return targets
 
     def _draw_in_boxes(self, boxes: np.ndarray, inds: np.ndarray, size: int) -> Bool[np.ndarray, 'M S S']:
@@ -213,18 +216,17 @@ class InstanceMasks:
         scales = size / np.maximum(boxes[:, 2:] - boxes[:, :2], 0.1).astype(np.float64)
         rings = [affine_rings(self._segmentations[i], tuple(scale), tuple(-box[:2] * scale))
                  for i, box, scale in zip(inds, boxes, scales)]
-        return decode_rles(rasterize(rings, size, size), size, size) != 0
+        return np.stack([decode(rle) for rle in rasterize(rings, size, size)]).view(bool)
 
     def _sample_in_boxes(self, boxes: np.ndarray, index: int, size: int,
-                         aligned: bool) -> Float[np.ndarray, 'M S S']:
+                         aligned: bool) -> Float32[np.ndarray, 'M S S']:
         # a margin of two pixels holds every neighbour that bilinear sampling reads
         low = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2
         high = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
         frame = np.array([self._width, self._height])
         low, high = low.clip(0, frame - 1), high.clip(1, frame)
-        bitmap = self[index].crop((*low, *np.maximum(high, low + 1))).to_tensor()[None].float()
-        rois = torch.from_numpy(boxes - np.tile(low, 2).astype(np.float32))
-        return roi_align(bitmap, [rois], size, 1.0, 0, aligned)[:, 0].numpy()
+        bitmap = self[index].crop((*low, *np.maximum(high, low + 1))).to_bitmaps()[0]
+        return sample_boxes(bitmap, boxes - np.tile(low, 2).astype(np.float32), size, aligned=aligned)
 
     def _with(self, segmentations: list[Segmentation]) -> 'InstanceMasks':
         return self._trusted(segmentations, self._height, self._width)
@@ -233,23 +235,34 @@ class InstanceMasks:
         bounds = rings_bounds(rings)
         return bounds is not None and (min(bounds) < 0 or bounds[2] > self._width or bounds[3] > self._height)
 
-    def _map(self, size: tuple[int, int], of_rings: Callable[[Rings], Rings],
-             of_bitmaps: Callable[[np.ndarray], np.ndarray]) -> 'InstanceMasks':
-        rles = [item for item in self._segmentations if not isinstance(item, list)]
-        changed = iter(map_rles(rles, self._height, self._width, of_bitmaps))
-        return self._trusted([of_rings(item) if isinstance(item, list) else next(changed)
-                              for item in self._segmentations], *size)
+    def _drawn(self, *, only_crossing: bool = False) -> list[Segmentation]:
+        """Return the segmentations with polygons as RLE, or only those that cross the frame."""
+        draw = [isinstance(item, list) and (not only_crossing or self._crosses(item)) for item in self._segmentations]
+        rles = iter(rasterize([item for item, chosen in zip(self._segmentations, draw) if chosen],
+                              self._height, self._width))
+        return [next(rles) if chosen else item for item, chosen in zip(self._segmentations, draw)]
+
+    def _map(self, of_rings: Callable[[Rings], Rings], rows: np.ndarray, columns: np.ndarray) -> 'InstanceMasks':
+        """Apply ``of_rings`` to polygons, and pick ``rows`` and ``columns`` of bitmaps."""
+        # masks that were moved together keep sharing their index arrays
+        shared: dict[tuple[int, int], PickedRle] = {}
+        moved: list[Segmentation] = []
+        for item in self._segmentations:
+            if isinstance(item, PickedRle):
+                key = id(item.rows), id(item.columns)
+                if key not in shared:
+                    shared[key] = pick(item, rows, columns)
+                moved.append(shared[key]._replace(rle=item.rle))
+            else:
+                moved.append(of_rings(item) if isinstance(item, list) else pick(item, rows, columns))
+        return self._trusted(moved, len(rows), len(columns))
 
     def _window(self, x0: int, y0: int, height: int, width: int) -> 'InstanceMasks':
         """See the masks through a window of ``height`` x ``width`` at (x0, y0); what was outside stays invisible."""
-        masks = self
-        if x0 < 0 or y0 < 0 or x0 + width > self._width or y0 + height > self._height:
-            masks = self._with([rasterize([item], self._height, self._width)[0]
-                                if isinstance(item, list) and self._crosses(item) else item
-                                for item in self._segmentations])
-        return masks._map((height, width),
-                          lambda rings: rings_inside(affine_rings(rings, (1, 1), (-x0, -y0)), height, width),
-                          lambda bitmaps: _cut(bitmaps, x0, y0, height, width))
+        grows = x0 < 0 or y0 < 0 or x0 + width > self._width or y0 + height > self._height
+        masks = self._with(self._drawn(only_crossing=True)) if grows else self
+        return masks._map(lambda rings: rings_inside(affine_rings(rings, (1, 1), (-x0, -y0)), height, width),
+                          _span(y0, height, self._height), _span(x0, width, self._width))
 
 
 def _check(item, height: int, width: int, *, where: str) -> Segmentation:
@@ -262,22 +275,14 @@ def _check(item, height: int, width: int, *, where: str) -> Segmentation:
 
 
 def _nearest(old: int, new: int) -> np.ndarray:
-    return np.minimum((np.arange(new) * (old / new)).astype(np.int64), old - 1)
+    return np.minimum(np.arange(new) * (old / new), old - 1).astype(np.int32)
 
 
-def _take(bitmaps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    # columns first: decoded bitmaps lie in memory as N, W, H
-    return bitmaps.transpose(0, 2, 1)[:, columns][:, :, rows].transpose(0, 2, 1)
-
-
-def _cut(bitmaps: np.ndarray, x0: int, y0: int, height: int, width: int) -> np.ndarray:
-    seen = bitmaps[:, max(y0, 0):max(y0 + height, 0), max(x0, 0):max(x0 + width, 0)]
-    if seen.shape[1:] == (height, width):
-        return seen
-    cut = np.zeros((len(bitmaps), width, height), dtype=np.uint8).transpose(0, 2, 1)
-    top, left = max(-y0, 0), max(-x0, 0)
-    cut[:, top:top + seen.shape[1], left:left + seen.shape[2]] = seen
-    return cut
+def _span(start: int, length: int, limit: int) -> np.ndarray:
+    """Indices start, start + 1, ...; -1 where they leave 0 ... limit - 1."""
+    indices = np.arange(start, start + length, dtype=np.int32)
+    indices[(indices < 0) | (indices >= limit)] = -1
+    return indices
 
 
 def _as_array(values, dtype: type) -> np.ndarray:

@@ -1,12 +1,30 @@
-"""COCO run-length encoding: checked on the way in, decoded in bounded chunks, encoded again."""
-from collections.abc import Callable, Iterator, Mapping, Sequence
+"""COCO run-length encoding: checked on the way in, decoded late, and moved about without decoding it.
 
+Resizing to the nearest pixel, flipping, cropping and padding a bitmap all pick rows and columns. So a mask that is
+given as RLE carries the rows and columns that have been picked so far, and is decoded once, when pixels are needed.
+"""
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int32, Integer, UInt8
 from pycocotools import mask as coco_mask
 
-# bytes of decoded pixels held at a time
-CHUNK_BYTES = 2**25
+Indices = Int32[np.ndarray, ' L']
+
+
+class PickedRle(NamedTuple):
+    """A bitmap by the rows and columns that are picked from an encoded one.
+
+    Attributes:
+        rle: the encoded bitmap: ``size`` [h, w] and ``counts`` as bytes.
+        rows, columns: for each row and column of this bitmap the one of ``rle``; -1 where it is empty.
+    """
+
+    rle: dict
+    rows: Indices
+    columns: Indices
 
 
 def check_rle(rle: Mapping, height: int, width: int, *, where: str) -> dict:
@@ -22,7 +40,7 @@ def check_rle(rle: Mapping, height: int, width: int, *, where: str) -> dict:
     missing = [key for key in ('size', 'counts') if key not in rle]
     if missing:
         raise ValueError(f'{where}: an RLE needs the keys size and counts, got {sorted(map(str, rle))}')
-    size, counts = list(map(int, rle['size'])), rle['counts']
+    size, counts = [int(value) for value in rle['size']], rle['counts']
     if size != [height, width]:
         raise ValueError(f'{where}: the RLE has size (h, w) = {tuple(size)}, the image has {(height, width)}')
     if isinstance(counts, str):
@@ -44,32 +62,37 @@ def _compress(counts: Sequence[int], height: int, width: int, *, where: str) -> 
     return coco_mask.frPyObjects({'size': [height, width], 'counts': runs.tolist()}, height, width)
 
 
-def decode_rles(rles: Sequence[dict], height: int, width: int) -> UInt8[np.ndarray, 'N H W']:
-    """Return the bitmaps (0 or 1) of ``rles``; memory lies in the order N, W, H."""
-    if not rles:
-        return np.zeros((0, height, width), dtype=np.uint8)
-    return coco_mask.decode(list(rles)).transpose(2, 0, 1)
+def pick(mask: dict | PickedRle, rows: Indices, columns: Indices) -> PickedRle:
+    """Pick ``rows`` and ``columns`` (-1: empty) of ``mask``; nothing is decoded."""
+    if isinstance(mask, PickedRle):
+        return PickedRle(mask.rle, pick_indices(mask.rows, rows), pick_indices(mask.columns, columns))
+    return PickedRle(mask, rows, columns)
 
 
-def encode_bitmaps(bitmaps: Bool[np.ndarray, 'N H W'] | UInt8[np.ndarray, 'N H W']) -> list[dict]:
-    """Return one RLE per bitmap; non-zero pixels are inside."""
+def pick_indices(indices: Indices, chosen: Indices) -> Indices:
+    """Return ``indices[chosen]``, and -1 where ``chosen`` is -1."""
+    return np.where(chosen < 0, np.int32(-1), indices.take(chosen, mode='clip'))
+
+
+def decode(mask: dict | PickedRle) -> UInt8[np.ndarray, 'H W']:
+    """Return the bitmap (0 or 1) of ``mask``."""
+    if not isinstance(mask, PickedRle):
+        return cv2.transpose(coco_mask.decode(mask).T)
+    # whole lines are copied before and after the transposition: picking single bytes is many times slower
+    columns_first = coco_mask.decode(mask.rle).T.take(mask.columns, axis=0, mode='clip')
+    columns_first[mask.columns < 0] = 0
+    picked = cv2.transpose(columns_first).take(mask.rows, axis=0, mode='clip')
+    picked[mask.rows < 0] = 0
+    return picked
+
+
+def encode(bitmaps: Bool[np.ndarray, 'N H W'] | Integer[np.ndarray, 'N H W']) -> list[dict]:
+    """Return one RLE (``counts`` as bytes) per bitmap; non-zero pixels are inside."""
     if not len(bitmaps):
         return []
-    # bool and uint8 share a byte layout only where uint8 is 0 or 1
-    ones = bitmaps if bitmaps.dtype == bool else bitmaps != 0
-    return coco_mask.encode(np.asfortranarray(ones.view(np.uint8).transpose(1, 2, 0)))
+    return coco_mask.encode(np.asfortranarray((bitmaps != 0).view(np.uint8).transpose(1, 2, 0)))
 
 
-def map_rles(rles: Sequence[dict], height: int, width: int,
-             change: Callable[[np.ndarray], np.ndarray]) -> list[dict]:
-    """Decode ``rles``, apply ``change`` ((n, H, W) uint8 -> (n, H', W') uint8 of 0 and 1), and encode again."""
-    changed = []
-    for chunk in _chunks(rles, height * width):
-        changed += encode_bitmaps(change(decode_rles(chunk, height, width)))
-    return changed
-
-
-def _chunks(rles: Sequence[dict], pixels: int) -> Iterator[Sequence[dict]]:
-    step = max(1, CHUNK_BYTES // max(pixels, 1))
-    for start in range(0, len(rles), step):
-        yield rles[start:start + step]
+def to_rle(mask: dict | PickedRle) -> dict:
+    """Return ``mask`` as a plain RLE."""
+    return encode(decode(mask)[None])[0] if isinstance(mask, PickedRle) else mask

@@ -50,7 +50,7 @@ class ImageTruth:
     segmentations: list | None
 
     @classmethod
-    def from_sample(cls, sample: Mapping) -> 'ImageTruth':
+    def from_sample(cls, sample: Mapping, *, with_masks: bool = True) -> 'ImageTruth':
         """Read the truth of a data sample (in dict form) and map it back to the original image.
 
         ``instances`` (the data set's own records, kept by ``PackDetInputs(meta_keys=...)``) win over
@@ -67,14 +67,15 @@ class ImageTruth:
                 'keep LoadAnnotations in the test pipeline so that data samples carry gt_instances.')
         groups = [(sample.get(name), flag) for name, flag in (('gt_instances', False), ('ignored_instances', True))]
         groups = [(group, flag) for group, flag in groups if group and 'bboxes' in group]
+        masked = with_masks and bool(groups) and all('masks' in group for group, _ in groups)
         scale, ori_shape = sample.get('scale_factor', (1.0, 1.0)), sample['ori_shape']
         boxes = [boxes_to_original(to_numpy(group['bboxes']), scale) for group, _ in groups]
-        masks = [masks_to_original(group['masks'], ori_shape, scale) for group, _ in groups if 'masks' in group]
+        masks = [masks_to_original(group['masks'], ori_shape, scale) for group, _ in groups if masked]
         return cls(
             boxes=np.concatenate([np.zeros((0, 4)), *boxes]),
             labels=np.concatenate([np.zeros(0, np.int64), *(to_numpy(g['labels'], np.int64) for g, _ in groups)]),
             ignored=np.concatenate([np.zeros(0, bool), *(np.full(len(b), f) for b, (_, f) in zip(boxes, groups))]),
-            segmentations=[s for m in masks for s in m.segmentations] if masks and len(masks) == len(groups) else None)
+            segmentations=[item for one in masks for item in one.segmentations] if masked else None)
 
     @classmethod
     def _from_records(cls, records: Sequence[Mapping]) -> 'ImageTruth':
@@ -145,7 +146,7 @@ class ImageResult:
             labels=to_numpy(predicted['labels'], np.int64),
             rles=to_rles(predicted['masks']) if with_masks else None,
             mask_scores=None if mask_scores is None else to_numpy(mask_scores, np.float32),
-            truth=ImageTruth.from_sample(sample) if with_truth else None)
+            truth=ImageTruth.from_sample(sample, with_masks=with_masks) if with_truth else None)
 
 
 def _plain(value: Any) -> Any:

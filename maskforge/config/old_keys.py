@@ -176,7 +176,7 @@ def _workflow(old: Any, values: dict) -> Moves:
     names = [step[0] for step in old]
     if names != ['train']:
         raise ValueError(f'workflow={old!r} has no equivalent: the validation set is run by train_cfg.val_interval, '
-                         'and validation losses come with the metrics by val_cfg.val_loss; remove workflow from the config')
+                         'and validation losses come with the metrics; remove workflow from the config')
     return [('workflow', '', old)]
 
 
@@ -198,8 +198,9 @@ def _data(old: dict, values: dict) -> Moves:
             new = {'samples_per_gpu': 'batch_size', 'workers_per_gpu': 'num_workers'}
             moves += [(f'data.{key}.{name}', f'{key}.{new.get(name, name)}', item) for name, item in value.items()]
         else:
-            raise ValueError(f'data.{key} is an old key without an equivalent; known: samples_per_gpu, '
-                             f'workers_per_gpu, train, val, test{did_you_mean(key, ("samples_per_gpu", "workers_per_gpu"))}')
+            known = ('samples_per_gpu', 'workers_per_gpu', 'train', 'val', 'test')
+            raise ValueError(f'data.{key} is an old key without an equivalent; known: {", ".join(known)}.'
+                             f'{did_you_mean(key, known)}')
     return moves
 
 

@@ -26,17 +26,20 @@ def signature_of(target: Callable) -> Signature:
 
     They are not followed for a user's own classes, which may take any key out of ``kwargs``.
     """
-    names: dict[str, bool] = {}
-    for function in _initialisers(target):
+    names: set[str] = set()
+    required: set[str] = set()
+    for depth, function in enumerate(_initialisers(target)):
         parameters = _parameters(function)
         if parameters is None:
-            return Signature(frozenset(names), frozenset(), True)
-        for name, parameter in parameters.items():
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                names.setdefault(name, parameter.default is parameter.empty)
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return Signature(frozenset(names), frozenset(name for name, needed in names.items() if needed), False)
-    return Signature(frozenset(names), frozenset(name for name, needed in names.items() if needed), True)
+            break
+        named = {name: item for name, item in parameters.items()
+                 if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
+        names.update(named)
+        if depth == 0:  # what a base requires, the class itself may supply
+            required = {name for name, item in named.items() if item.default is item.empty}
+        if all(item.kind is not item.VAR_KEYWORD for item in parameters.values()):
+            return Signature(frozenset(names), frozenset(required), False)
+    return Signature(frozenset(names), frozenset(required), True)
 
 
 def _initialisers(target: Callable) -> list[Callable]:

@@ -114,6 +114,19 @@ class InstanceMasks:
             raise ValueError(f'InstanceMasks.cat needs masks of one frame (h, w), got {sorted(frames)}')
         return InstanceMasks._trusted([item for one in masks for item in one._segmentations], *frames.pop())
 
+    def replace(self, indices: Sequence[int], masks: 'InstanceMasks') -> 'InstanceMasks':
+        """Return these masks with ``masks`` in the places ``indices``.
+
+        Raises:
+            ValueError: the frames or the numbers differ.
+        """
+        if len(indices) != len(masks) or (masks.height, masks.width) != (self._height, self._width):
+            raise ValueError(f'cannot put {masks} in {len(indices)} places of {self}')
+        changed = list(self._segmentations)
+        for index, item in zip(indices, masks._segmentations):
+            changed[int(index)] = item
+        return self._with(changed)
+
     def resize(self, size: tuple[int, int]) -> 'InstanceMasks':
         """Stretch the frame to ``size`` (h, w): polygons are scaled, RLE takes the nearest pixel."""
         height, width = size

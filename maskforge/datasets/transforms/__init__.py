@@ -1,1 +1,21 @@
-"""Transforms of images and their annotations, registered in TRANSFORMS under MMDetection's and mmcv's names."""
+"""Transforms of images and their annotations, registered in TRANSFORMS under MMDetection's and mmcv's names.
+
+They take and return mmcv's ``results`` dict, draw from :func:`maskforge.structures.sample_rng` only, and keep masks as
+polygons or RLE. Transforms of mmcv that have no counterpart here work as they are.
+"""
+from .color import PhotoMetricDistortion, RandomGrayscale
+from .compose import Compose, RandomApply, RandomChoice, TestTimeAug
+from .copy_paste import CopyPaste
+from .crop import RandomCrop
+from .filter_annotations import FilterAnnotations
+from .flip import RandomFlip
+from .load_annotations import LoadAnnotations
+from .load_image import LoadImageFromFile, LoadImageFromNDArray
+from .pack import PackDetInputs
+from .pad import Pad
+from .resize import RandomChoiceResize, RandomResize, Resize
+
+__all__ = ['Compose', 'CopyPaste', 'FilterAnnotations', 'LoadAnnotations', 'LoadImageFromFile',
+           'LoadImageFromNDArray', 'PackDetInputs', 'Pad', 'PhotoMetricDistortion', 'RandomApply', 'RandomChoice',
+           'RandomChoiceResize', 'RandomCrop', 'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize',
+           'TestTimeAug']

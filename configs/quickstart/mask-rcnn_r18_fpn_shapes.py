@@ -5,7 +5,7 @@ The same model as configs/mask_rcnn, made thin: ResNet-18, 64 channels in neck a
 _base_ = ['../_base_/models/mask-rcnn_r50_fpn.py', '../_base_/default_runtime.py']
 
 data_root = 'data/shapes/'
-num_classes = 4
+num_classes = 5  # circle, square, triangle, star, cross
 channels = 64
 
 model = dict(

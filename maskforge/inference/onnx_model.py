@@ -1,0 +1,148 @@
+"""An exported ONNX file in the place of the model it came from: same data in, same data samples out."""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from maskforge.export import Preprocessing, open_session, parse_metadata
+from maskforge.ops.masks import paste_to_rles
+from maskforge.structures import DetDataSample, InstanceMasks
+
+WARNING = 30
+
+
+class OnnxModel(BaseModel):
+    """Runs an exported file with onnxruntime behind the models' contract (``test_step``, ``mode='predict'``).
+
+    Args:
+        path: file written by ``tools/export.py``.
+        cfg: config that the file is used with; its class names must be the file's.
+        threads: of onnxruntime; 0 lets it choose.
+
+    Attributes:
+        metadata: what the file says about itself.
+        preprocessing: its rule from image to input.
+        dataset_meta: classes, category_ids and palette of the file; setting other classes is an error.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, not an ONNX file, not one of ours.
+        ImportError: onnxruntime is missing.
+    """
+
+    def __init__(self, path: str | Path, cfg: Config | None = None, *, threads: int = 0) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.session = open_session(path, threads=threads)
+        self.metadata = parse_metadata(self.session.get_modelmeta().custom_metadata_map, path=path)
+        self.preprocessing = Preprocessing.from_metadata(self.metadata)
+        self.output_names = [output.name for output in self.session.get_outputs()]
+        entry = self.session.get_inputs()[0]
+        self.input_name = entry.name
+        self.batch_size = entry.shape[0] if isinstance(entry.shape[0], int) else None
+        self._dataset_meta = dict(classes=tuple(self.metadata.get('classes', ())),
+                                  category_ids=tuple(self.metadata.get('category_ids', ())),
+                                  palette=[tuple(colour) for colour in self.metadata.get('palette', ())])
+        self._told_shrunk = False
+        _check_outputs(self.output_names, path)
+        if cfg is not None:
+            dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+            self._check_classes((dataset.get('metainfo') or {}).get('classes'))
+
+    @property
+    def dataset_meta(self) -> dict[str, Any]:
+        """Classes, category ids and palette that the labels refer to."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict[str, Any]) -> None:
+        self._check_classes(meta.get('classes'))
+        self._dataset_meta = {**self._dataset_meta, **meta}
+
+    def _check_classes(self, classes: Sequence[str] | None) -> None:
+        own = self._dataset_meta['classes']
+        if classes and own and tuple(classes) != own:
+            raise ValueError(f'{self.path} was exported with the {len(own)} classes {_few(own)}, but the data set has '
+                             f'the {len(classes)} classes {_few(classes)}. They must be the same, in the same order.')
+
+    def forward(self, inputs: Sequence[Tensor], data_samples: Sequence[DetDataSample] | None = None,
+                mode: str = 'predict') -> list[DetDataSample]:
+        """Predict.
+
+        Args:
+            inputs: uint8 (3, h, w) BGR images after the test pipeline, of any sizes.
+            data_samples: with ``ori_shape`` and ``scale_factor``; the predictions are put into them.
+            mode: only ``'predict'``.
+
+        Raises:
+            ValueError: another mode.
+        """
+        if mode != 'predict':
+            raise ValueError(f"{type(self).__name__} only predicts; mode='{mode}' needs the PyTorch model.")
+        prepared, factors = [], []
+        for image in inputs:
+            array, factor = self.preprocessing.fit(image.cpu().numpy().transpose(1, 2, 0))
+            prepared.append(array)
+            factors.append(factor)
+        if any(factor != (1.0, 1.0) for factor in factors) and not self._told_shrunk:
+            print_log(f'{self.path.name} takes {tuple(self.preprocessing.input_size)} (h, w): larger images of the '
+                      f'test pipeline are shrunk to fit', logger='current', level=WARNING)
+            self._told_shrunk = True
+        data_samples = list(data_samples) if data_samples is not None else [
+            DetDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
+        for sample, output, factor in zip(data_samples, self.run(prepared), factors):
+            scale = np.asarray(sample.metainfo.get('scale_factor', (1.0, 1.0))[:2]) * factor
+            sample.pred_instances = to_instances(output, scale, sample.ori_shape)
+        return data_samples
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Run prepared inputs (float32 (3, h, w) each); return the named outputs of each, in the input's frame."""
+        size = self.batch_size or max(len(arrays), 1)
+        found: list[dict[str, np.ndarray]] = []
+        for start in range(0, len(arrays), size):
+            part = list(arrays[start:start + size])
+            # a fixed batch is filled up by repeating the last image
+            filled = part + [part[-1]] * ((self.batch_size or len(part)) - len(part))
+            outputs = self.session.run(self.output_names, {self.input_name: self.preprocessing.stack(filled)})
+            found += [dict(zip(self.output_names, (output[i] for output in outputs))) for i in range(len(part))]
+        return found
+
+
+def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shape: tuple[int, int]) -> InstanceData:
+    """Outputs of one image as predictions in the original image.
+
+    Args:
+        output: ``boxes`` (N, 4) xyxy in the input's frame, ``scores`` (N,), ``labels`` (N,), and where there are
+            masks ``masks`` (N, S, S) probabilities inside the boxes; rows with score 0 are padding.
+        scale: (x, y) from the original image to the input.
+        ori_shape: (height, width) of the original image.
+    """
+    valid = output['scores'] > 0
+    boxes = output['boxes'][valid].astype(np.float32) / np.asarray([*scale, *scale], np.float32)
+    height, width = ori_shape[:2]
+    boxes = torch.from_numpy(np.clip(boxes, 0, np.asarray([width, height, width, height], np.float32)))
+    found = InstanceData(bboxes=boxes, scores=torch.from_numpy(output['scores'][valid].astype(np.float32)),
+                         labels=torch.from_numpy(output['labels'][valid].astype(np.int64)))
+    if 'masks' in output:
+        masks = torch.from_numpy(np.ascontiguousarray(output['masks'][valid], dtype=np.float32))
+        rles = paste_to_rles(masks, boxes, (height, width)) if len(masks) else []
+        found.masks = InstanceMasks(rles, height, width)
+    order = torch.argsort(found.scores, descending=True, stable=True)
+    return found[order]
+
+
+def _check_outputs(names: Sequence[str], path: str | Path) -> None:
+    missing = {'boxes', 'scores', 'labels'} - set(names)
+    if missing:
+        raise ValueError(f'{path} has the outputs {", ".join(names)}; detection needs {", ".join(sorted(missing))} '
+                         f'as well.')
+
+
+def _few(names: Sequence[str]) -> str:
+    return ', '.join(names[:4]) + (' ...' if len(names) > 4 else '')

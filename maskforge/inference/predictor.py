@@ -1,0 +1,97 @@
+"""Named images in, data samples out: the step that the Inferencer and the batch job share."""
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+
+from maskforge.datasets.pipeline import Pipeline
+from maskforge.export import find_test_pipeline
+from maskforge.inference.image_list import InputImage
+from maskforge.inference.onnx_model import OnnxModel, to_instances
+from maskforge.registry import SCOPE
+from maskforge.structures import DetDataSample
+
+
+class Predictor(Protocol):
+    """Two steps, so that reading the next images can overlap with predicting the present ones."""
+
+    def prepare(self, image: InputImage, image_id: int) -> Any:
+        """Read and transform one image; raises ``ValueError`` or ``OSError`` for a broken one."""
+
+    def predict(self, prepared: Sequence[Any]) -> list[DetDataSample]:
+        """Predict a batch of prepared images."""
+
+
+def make_predictor(model: BaseModel, cfg: Config | None) -> Predictor:
+    """The predictor for what :func:`~maskforge.inference.load_model.load_model` returned."""
+    return OnnxPredictor(model) if isinstance(model, OnnxModel) else TorchPredictor(model, cfg)
+
+
+class TorchPredictor:
+    """A PyTorch model behind the test pipeline of its config.
+
+    Raises:
+        ValueError: the config has no test pipeline.
+    """
+
+    def __init__(self, model: BaseModel, cfg: Config) -> None:
+        self.model = model
+        steps = [step for step in find_test_pipeline(cfg) if not _is(step, 'LoadAnnotations')]
+        if not steps:
+            raise ValueError('the config has no test pipeline: test_dataloader.dataset.pipeline is not set.')
+        # images are read here, so that files and arrays take the same way and a broken file is named
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or SCOPE):
+            self.pipeline = Pipeline([step for step in steps if not _is(step, 'LoadImage')])
+
+    def prepare(self, image: InputImage, image_id: int) -> dict:
+        """Read and transform one image."""
+        pixels = image.read()
+        shape = pixels.shape[:2]
+        results = dict(img=pixels, img_path=str(image.path or image.name), img_id=image_id, height=shape[0],
+                       width=shape[1], img_shape=shape, ori_shape=shape, instances=[])
+        packed = self.pipeline(results)
+        sample = packed['data_samples']
+        sample.set_metainfo(dict(img_path=results['img_path'], img_id=image_id, ori_shape=shape))
+        return packed
+
+    def predict(self, prepared: Sequence[dict]) -> list[DetDataSample]:
+        """Run the model; the predictions come back on the CPU."""
+        data = dict(inputs=[entry['inputs'] for entry in prepared],
+                    data_samples=[entry['data_samples'] for entry in prepared])
+        with torch.no_grad():
+            samples = self.model.test_step(data)
+        for sample in samples:
+            sample.pred_instances = sample.pred_instances.to('cpu')
+        return list(samples)
+
+
+class OnnxPredictor:
+    """An exported file behind the preprocessing that it describes."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+
+    def prepare(self, image: InputImage, image_id: int) -> tuple:
+        """Read one image and apply the file's rule."""
+        pixels = image.read()
+        array, factors = self.model.preprocessing.prepare(pixels)
+        meta = dict(img_id=image_id, img_path=str(image.path or image.name), ori_shape=pixels.shape[:2],
+                    scale_factor=factors)
+        return array, DetDataSample(metainfo=meta)
+
+    def predict(self, prepared: Sequence[tuple]) -> list[DetDataSample]:
+        """Run the file."""
+        samples = [sample for _, sample in prepared]
+        for sample, output in zip(samples, self.model.run([array for array, _ in prepared])):
+            sample.pred_instances = to_instances(output, sample.scale_factor, sample.ori_shape)
+        return samples
+
+
+def _is(step: Any, name: str) -> bool:
+    kind = step.get('type') if isinstance(step, dict) else type(step)
+    return str(getattr(kind, '__name__', kind)).split('.')[-1].startswith(name)
+
+

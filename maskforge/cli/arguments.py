@@ -40,7 +40,7 @@ def _positive(text: str) -> int:
 
 
 def _ids(text: str) -> list[int]:
-    parts = [part for part in text.strip('[]').replace(',', ' ').split()]
+    parts = text.strip('[]').replace(',', ' ').split()
     if not all(part.isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f'must be GPU numbers such as 0 1 or [0,1], got {text!r}')
     return [int(part) for part in parts]

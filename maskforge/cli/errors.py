@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-_ERRORS = (ValueError, KeyError, OSError, ImportError, TypeError)
+_ERRORS = (ValueError, KeyError, OSError, ImportError, TypeError, RuntimeError)
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -38,6 +38,8 @@ def users_fault(error: BaseException) -> bool:
         return error.filename is not None or _raised_in(error, (_PACKAGE,))
     if isinstance(error, TypeError):
         return _raised_in(error, (os.path.join(_PACKAGE, 'config'),))
+    if isinstance(error, RuntimeError):
+        return _raised_in(error, (_PACKAGE,))
     if ' ' not in str(error):  # a bare key or number is what Python raises, not what we write
         return False
     return _raised_in(error, (_PACKAGE, f'{os.sep}mmengine{os.sep}', f'{os.sep}mmcv{os.sep}'))

@@ -52,11 +52,11 @@ def _flat(value: Any) -> str:
     if isinstance(value, list):
         return '[' + ', '.join(_flat(item) for item in value) + ']'
     if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
+        return "float('nan')" if math.isnan(value) else ('1e999' if value > 0 else '-1e999')
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return repr(value)
     if isinstance(value, (set, frozenset)):
-        return f'{type(value).__name__}([{", ".join(sorted(_flat(item) for item in value))}])'
+        return f'{{{", ".join(sorted(_flat(item) for item in value))}}}' if value else 'set()'
     return repr(_name_of(value))
 
 

@@ -1,0 +1,117 @@
+"""``--dry-run``: everything is built, a few batches go through training, validation and test, nothing is kept."""
+import copy
+import itertools
+import math
+import resource
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from .run_config import build_runner, is_first_process
+
+if TYPE_CHECKING:
+    from maskforge.config import Config
+
+_BATCHES = 3
+
+
+class _StepTimer(Hook):
+    """Seconds of each step, by mode; the first of each is dropped by ``seconds``."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.ends: dict[str, list[float]] = {}
+
+    def _before_epoch(self, runner: Any, mode: str = 'train') -> None:
+        self.ends[mode] = [time.perf_counter()]
+
+    def _after_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
+                    mode: str = 'train') -> None:
+        self.ends.setdefault(mode, []).append(time.perf_counter())
+
+    def seconds(self, mode: str) -> float:
+        """Mean seconds of a step after the first, which also starts the workers."""
+        ends = self.ends.get(mode, [])
+        steps = [after - before for before, after in itertools.pairwise(ends)]
+        return sum(steps[1:]) / len(steps[1:]) if len(steps) > 1 else sum(steps)
+
+
+def dry_run(cfg: 'Config') -> int:
+    """Run a few batches of each loop on a copy of ``cfg`` in a temporary folder and print what it took."""
+    with tempfile.TemporaryDirectory(prefix='maskforge_dry_run_') as folder:
+        runner = build_runner(shortened(cfg, folder))
+        timer = _StepTimer()
+        runner.register_hook(timer)
+        runner.train()
+        lengths = {'train': len(runner.train_loop.dataloader.dataset)}
+        if runner.cfg.get('val_cfg') is not None:
+            lengths['val'] = len(runner.val_loop.dataloader.dataset)
+        if runner.cfg.get('test_cfg') is not None:
+            runner.test()
+            lengths['test'] = len(runner.test_loop.dataloader.dataset)
+    if is_first_process():
+        print(_report(cfg, timer, lengths, runner.world_size))
+    return 0
+
+
+def shortened(cfg: 'Config', work_dir: str) -> 'Config':
+    """A copy of ``cfg`` that trains one epoch of a few batches, validates, and keeps nothing."""
+    short = copy.deepcopy(cfg)
+    short.work_dir, short.resume = work_dir, False
+    train = {key: value for key, value in short.train_cfg.items() if key in ('type', 'by_epoch')}
+    by_epoch = 'max_epochs' in short.train_cfg
+    train.update({'max_epochs': 1, 'val_interval': 1} if by_epoch else
+                 {'max_iters': _BATCHES, 'val_interval': _BATCHES})
+    short.train_cfg = train
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if short.get(name) is not None:
+            short[name]['num_batch_per_epoch'] = _BATCHES
+            short[name]['persistent_workers'] = False
+    hooks = dict(short.get('default_hooks') or {})
+    hooks['checkpoint'] = dict(type='CheckpointHook', interval=-1, save_last=False)
+    short.default_hooks = hooks
+    if short.get('visualizer'):
+        short.visualizer['vis_backends'] = None
+    short.custom_hooks = [hook for hook in short.get('custom_hooks') or []
+                          if hook.get('type') not in ('EarlyStoppingHook',)]
+    return short
+
+
+def _report(cfg: 'Config', timer: _StepTimer, lengths: dict[str, int], world_size: int) -> str:
+    lines = ['', 'dry run: every part is built and runs']
+    total = 0.
+    for mode, length in lengths.items():
+        loader = cfg[f'{mode}_dataloader']
+        batches = math.ceil(length / ((loader.get('batch_size') or 1) * world_size))
+        total += 0. if mode == 'test' else batches * timer.seconds(mode) * _times(cfg, mode, batches)
+        lines.append(f'  {mode:<6} {length} images, {batches} steps, {timer.seconds(mode):.3f} s per step, '
+                     f'about {_clock(batches * timer.seconds(mode))}')
+    lines.append(f'  whole training about {_clock(total)}, estimated from {_BATCHES} steps')
+    lines.append(f'  memory {_memory()}')
+    return '\n'.join(lines)
+
+
+def _times(cfg: 'Config', mode: str, batches: int) -> float:
+    """How often the whole set of ``mode`` is gone through in the training of ``cfg``."""
+    train = cfg.train_cfg
+    if train.get('max_iters') is not None:
+        return train['max_iters'] / batches if mode == 'train' else max(train['max_iters'] // train.get(
+            'val_interval', 1000), 1)
+    return train['max_epochs'] / (1 if mode == 'train' else train.get('val_interval', 1))
+
+
+def _memory() -> str:
+    import torch
+    ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+    text = f'{ram:.1f} GiB of the process'
+    if torch.cuda.is_available():
+        text += f', {torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB of the GPU'
+    return text
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f'{hours}:{rest // 60:02d}:{rest % 60:02d}'

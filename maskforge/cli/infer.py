@@ -1,0 +1,72 @@
+"""``maskforge infer MODEL INPUTS...``."""
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from .arguments import add_options
+from .errors import run_verb
+
+_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+def parser() -> argparse.ArgumentParser:
+    """What predicts, on what, and where results go."""
+    parser = argparse.ArgumentParser(prog='maskforge infer', description='Predict images: drawn pictures and one COCO '
+                                     'JSON. An interrupted job goes on where it stopped.')
+    parser.add_argument('model', help='config, checkpoint of maskforge, or .onnx file')
+    parser.add_argument('inputs', nargs='+', help='images, folders, patterns')
+    parser.add_argument('--weights', metavar='FILE', help="checkpoint for a config (default: the config's load_from)")
+    parser.add_argument('--out-dir', '--work-dir', metavar='DIR', dest='out_dir',
+                        help='folder of predictions.json and vis/ (default: work_dirs/<model name>/predictions)')
+    parser.add_argument('--out', metavar='FILE.json', help='write the predictions there too')
+    parser.add_argument('--show-dir', metavar='DIR', help='write the drawn pictures there too')
+    parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images per forward pass (default: 1)')
+    parser.add_argument('--device', help='cpu, cuda:1 ... (default: a GPU where there is one)')
+    parser.add_argument('--score-thr', type=float, default=0.3, metavar='S', help='draw from this score on (0.3)')
+    parser.add_argument('--min-score', type=float, default=0.0, metavar='S', help='write from this score on (0)')
+    parser.add_argument('--no-images', action='store_true', help='only the JSON, no pictures')
+    parser.add_argument('--restart', action='store_true', help='forget an interrupted job in the folder')
+    add_options(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Predict; return the exit code."""
+    return run_verb(parser(), _infer, argv)
+
+
+def _infer(args: argparse.Namespace) -> int:
+    if args.no_images and args.show_dir:
+        raise ValueError('--show-dir asks for pictures and --no-images for none: give one of them')
+    model = _model(args)
+    out_dir = Path(args.out_dir or Path('work_dirs') / Path(args.model).stem / 'predictions')
+    from maskforge.inference import run_inference
+    path = run_inference(model, args.inputs, weights=args.weights, out_dir=out_dir, batch_size=args.batch_size,
+                         device=args.device, score_thr=args.score_thr, min_score=args.min_score,
+                         save_images=not args.no_images, resume=not args.restart)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, args.out)
+    if args.show_dir:
+        shutil.copytree(out_dir / 'vis', args.show_dir, dirs_exist_ok=True)
+    return 0
+
+
+def _model(args: argparse.Namespace) -> Any:
+    """The path as given, or the config with its options applied."""
+    is_config = '::' in args.model or Path(args.model).suffix in _CONFIG_SUFFIXES
+    if not is_config and args.cfg_options:
+        raise ValueError(f'--cfg-options change a config, but {args.model} is a model file; give the config and '
+                         f'--weights {args.model}')
+    if not is_config:
+        if not Path(args.model).is_file():
+            raise FileNotFoundError(f'model {args.model} does not exist')
+        return args.model
+    from maskforge.config import load_config
+    return load_config(args.model, options=args.cfg_options)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

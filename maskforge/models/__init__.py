@@ -1,1 +1,4 @@
-"""Room `models`."""
+"""Models, one room each; a name is registered when its room is imported."""
+from . import mask_rcnn
+
+__all__ = ['mask_rcnn']

@@ -1,1 +1,44 @@
-"""Room `ops`."""
+"""Pure functions of tensors: boxes, box coding, anchors, suppression, RoIAlign, mask pasting."""
+from .anchors import AnchorGenerator, base_anchors, grid_anchors
+from .box_coding import DeltaXYWHBBoxCoder, decode_deltas, encode_deltas
+from .boxes import (
+    box_area,
+    box_iof,
+    box_iou,
+    clip_boxes,
+    cxcywh_to_xyxy,
+    flip_boxes,
+    generalized_box_iou,
+    larger_than,
+    scale_boxes,
+    xyxy_to_cxcywh,
+)
+from .masks import paste_masks, paste_to_rles, window_to_rle
+from .nms import grouped_nms, multiclass_nms, nms_mask
+from .roi_align import roi_align
+
+__all__ = [
+    'AnchorGenerator',
+    'DeltaXYWHBBoxCoder',
+    'base_anchors',
+    'box_area',
+    'box_iof',
+    'box_iou',
+    'clip_boxes',
+    'cxcywh_to_xyxy',
+    'decode_deltas',
+    'encode_deltas',
+    'flip_boxes',
+    'generalized_box_iou',
+    'grid_anchors',
+    'grouped_nms',
+    'larger_than',
+    'multiclass_nms',
+    'nms_mask',
+    'paste_masks',
+    'paste_to_rles',
+    'roi_align',
+    'scale_boxes',
+    'window_to_rle',
+    'xyxy_to_cxcywh',
+]

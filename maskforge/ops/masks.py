@@ -1,0 +1,113 @@
+"""Box-sized mask probabilities to image-sized masks, never holding N x H x W at once.
+
+A mask of S x S probabilities stretched over its box is sampled bilinearly at every pixel centre, with zeros outside
+(``grid_sample`` with ``align_corners=False``). It can differ from zero only inside the box and half a mask cell around
+it, so only that window is computed; the run lengths of the whole image follow from the window's.
+"""
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.nn import functional as F
+
+Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the end excluded
+
+DEFAULT_BUDGET_BYTES = 256 * 2**20
+BYTES_PER_PIXEL = 16  # grid 8, sample 4, comparison and copies
+
+
+def paste_masks(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'],
+                size: tuple[int, int]) -> Float[Tensor, 'N H W']:
+    """Return every mask's probabilities on the whole image of ``size`` (height, width): the formula, undivided."""
+    height, width = size
+    origin = torch.zeros(len(boxes), 2, device=boxes.device)
+    return _sample(mask_probs, boxes, origin, (height, width))
+
+
+def paste_to_rles(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'], size: tuple[int, int], *,
+                  threshold: float = 0.5, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> list[dict]:
+    """Return COCO RLE dicts (compressed counts, as bytes) of ``paste_masks(...) >= threshold``.
+
+    Args:
+        mask_probs: probabilities in [0, 1].
+        boxes: xyxy in pixels of the image that the masks are pasted into.
+        size: (height, width) of that image.
+        budget_bytes: bound on working memory beyond one mask's own window.
+
+    Raises:
+        ValueError: a threshold outside (0, 1]; at 0 the background would count as object.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f'The mask threshold (test_cfg.rcnn.mask_thr_binary) must be in (0, 1], got {threshold}.')
+    mask_probs, boxes = mask_probs.detach().float(), boxes.detach().float()
+    windows = _windows(boxes, mask_probs.shape[-1], size)
+    rles: list[dict] = [{}] * len(windows)
+    for chunk in _chunks(windows, budget_bytes, boxes.device):
+        for index, bitmap in zip(chunk, _paste_windows(mask_probs, boxes, windows, chunk, threshold)):
+            rles[index] = window_to_rle(bitmap, windows[index], size)
+    return rles
+
+
+def window_to_rle(bitmap: Bool[np.ndarray, 'h w'], window: Window, size: tuple[int, int]) -> dict:
+    """Return the COCO RLE of an image of ``size`` (height, width) that is False outside ``window``."""
+    height, width = size
+    rows = window[3] - window[1]
+    columns = bitmap.T.astype(np.int8)
+    if rows < height:  # the pixels between two columns' windows are background: one stands for all of them
+        columns = np.pad(columns, ((0, 0), (0, 1)))
+    step = columns.shape[1]
+    edges = np.diff(columns.ravel(), prepend=0, append=0)
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    starts, ends = (window[1] + i % max(step, 1) + (window[0] + i // max(step, 1)) * height for i in (first, last))
+    bounds = np.stack((starts, ends + 1), axis=1).ravel()
+    counts = np.diff(bounds, prepend=0, append=height * width)
+    return coco_mask.frPyObjects({'size': [height, width], 'counts': counts.tolist()}, height, width)
+
+
+def _windows(boxes: Tensor, side: int, size: tuple[int, int]) -> list[Window]:
+    margin = (boxes[:, 2:] - boxes[:, :2]).abs() / (2 * side) + 1
+    low = (torch.minimum(boxes[:, :2], boxes[:, 2:]) - margin).floor()
+    high = (torch.maximum(boxes[:, :2], boxes[:, 2:]) + margin).ceil()
+    limit = boxes.new_tensor([size[1], size[0]])
+    bounds = torch.cat((low, high), dim=1).nan_to_num(0).clamp(min=0).minimum(limit.repeat(2)).long().tolist()
+    return [(x0, y0, max(x0, x1), max(y0, y1)) for x0, y0, x1, y1 in bounds]
+
+
+def _chunks(windows: list[Window], budget_bytes: int, device: torch.device) -> list[list[int]]:
+    """Group windows of like size within the budget; one by one on the CPU, where padding would cost more than calls."""
+    order = sorted(range(len(windows)), key=lambda i: (windows[i][3] - windows[i][1], windows[i][2] - windows[i][0]))
+    chunks: list[list[int]] = []
+    for index in order:
+        trial = [*chunks[-1], index] if chunks and device.type != 'cpu' else []
+        if trial and len(trial) * np.prod(_extent(windows, trial)) * BYTES_PER_PIXEL <= budget_bytes:
+            chunks[-1] = trial
+        else:
+            chunks.append([index])
+    return chunks
+
+
+def _extent(windows: list[Window], chunk: list[int]) -> tuple[int, int]:
+    return max(windows[i][3] - windows[i][1] for i in chunk), max(windows[i][2] - windows[i][0] for i in chunk)
+
+
+def _paste_windows(mask_probs: Tensor, boxes: Tensor, windows: list[Window], chunk: list[int],
+                   threshold: float) -> list[np.ndarray]:
+    origin = boxes.new_tensor([windows[i][:2] for i in chunk])
+    pasted = (_sample(mask_probs[chunk], boxes[chunk], origin, _extent(windows, chunk)) >= threshold).cpu().numpy()
+    return [bitmap[:windows[i][3] - windows[i][1], :windows[i][2] - windows[i][0]] for i, bitmap in zip(chunk, pasted)]
+
+
+def _sample(mask_probs: Tensor, boxes: Tensor, origin: Tensor, extent: tuple[int, int]) -> Tensor:
+    """Sample each mask at the pixel centres of a window of ``extent`` (rows, columns) whose corner is ``origin``."""
+    rows, columns = extent
+    if not (len(boxes) and rows and columns):
+        return mask_probs.new_zeros(len(boxes), rows, columns)
+    x = origin[:, :1] + torch.arange(columns, device=boxes.device) + 0.5
+    y = origin[:, 1:] + torch.arange(rows, device=boxes.device) + 0.5
+    x = (x - boxes[:, 0:1]) / (boxes[:, 2:3] - boxes[:, 0:1]) * 2 - 1
+    y = (y - boxes[:, 1:2]) / (boxes[:, 3:4] - boxes[:, 1:2]) * 2 - 1
+    # a side of length zero divides by zero: such a mask covers nothing
+    x, y = (v.nan_to_num(-2.0, posinf=2.0, neginf=-2.0) for v in (x, y))
+    grid = torch.stack((x[:, None].expand(-1, rows, -1), y[:, :, None].expand(-1, -1, columns)), dim=-1)
+    return F.grid_sample(mask_probs[:, None].float(), grid, align_corners=False)[:, 0]

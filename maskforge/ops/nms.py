@@ -1,0 +1,47 @@
+"""Non-maximum suppression within groups (classes, levels, images): a box goes if IoU > threshold with a better one."""
+import torch
+import torchvision
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def grouped_nms(boxes: Float[Tensor, 'N 4'], scores: Float[Tensor, ' N'], groups: Int[Tensor, ' N'], *,
+                iou_threshold: float) -> Int[Tensor, ' K']:
+    """Return the indices of the kept boxes by falling score; boxes of different groups never suppress each other."""
+    return torchvision.ops.batched_nms(boxes.float(), scores.float(), groups, iou_threshold)
+
+
+def nms_mask(boxes: Float[Tensor, 'N 4'], scores: Float[Tensor, ' N'], *,
+             iou_threshold: float) -> Bool[Tensor, ' N']:
+    """Return which boxes are kept, all in one group: the form with a fixed shape, which every exporter can trace."""
+    keep = torchvision.ops.nms(boxes, scores, iou_threshold)
+    return torch.zeros_like(scores).index_fill(0, keep, 1.0) > 0
+
+
+def class_candidates(scores: Float[Tensor, 'N K'], *, score_thr: float) -> tuple[Int[Tensor, ' C'], Int[Tensor, ' C']]:
+    """Return (rows, classes) of all entries above the threshold (strictly), row-major."""
+    rows, classes = (scores > score_thr).nonzero(as_tuple=True)
+    return rows, classes
+
+
+def multiclass_nms(boxes: Float[Tensor, 'N _ 4'], scores: Float[Tensor, 'N K'], *, score_thr: float,
+                   iou_threshold: float,
+                   max_per_img: int) -> tuple[Float[Tensor, 'D 4'], Float[Tensor, ' D'], Int[Tensor, ' D']]:
+    """Class-wise suppression of one image's boxes.
+
+    Args:
+        boxes: one box per class, or one for all of them (second axis 1).
+        scores: foreground probabilities, without the background column.
+        score_thr: candidates score above it, strictly.
+        max_per_img: boxes that are kept; -1 keeps all.
+
+    Returns:
+        boxes, scores and labels by falling score.
+    """
+    rows, labels = class_candidates(scores, score_thr=score_thr)
+    columns = labels if boxes.shape[1] > 1 else torch.zeros_like(labels)
+    boxes, scores = boxes[rows, columns], scores[rows, labels]
+    keep = grouped_nms(boxes, scores, labels, iou_threshold=iou_threshold)
+    if max_per_img > 0:
+        keep = keep[:max_per_img]
+    return boxes[keep], scores[keep], labels[keep]

@@ -30,8 +30,12 @@ def cache_directory() -> Path:
     return Path(torch.hub.get_dir()) / 'checkpoints'
 
 
-def local_copy(source: str) -> Path:
+def local_copy(source: str, *, name: str | None = None) -> Path:
     """Return the cached file of an address, fetching it first where needed.
+
+    Args:
+        source: an address or a name of a model zoo.
+        name: of the file in the cache; by default the last part of the address.
 
     Raises:
         FileNotFoundError: it is not in the cache and cannot be fetched; the message has the address and the path
@@ -39,7 +43,7 @@ def local_copy(source: str) -> Path:
         ValueError: the name is unknown, or the content does not have the sha256 in its name.
     """
     url = resolve(source)
-    path = cache_directory() / Path(urlparse(url).path).name
+    path = cache_directory() / (name or Path(urlparse(url).path).name)
     with _one_process_at_a_time(path):
         if path.is_file():
             if _has_its_hash(path):

@@ -1,6 +1,15 @@
 """Files to samples: data sets, transforms, samplers, converters, the drawn data set."""
 from . import samplers, synthetic, transforms
 from .base_det_dataset import BaseDetDataset
+from .cityscapes import CityscapesDataset
 from .coco import CocoDataset
+from .concat import ConcatDataset
+from .middle_format import MiddleFormatDataset
+from .multi_image_mix import MultiImageMixDataset
+from .repeat import ClassBalancedDataset, RepeatDataset
+from .synthetic import SyntheticShapesDataset
+from .voc import VOCDataset
 
-__all__ = ['BaseDetDataset', 'CocoDataset', 'samplers', 'synthetic', 'transforms']
+__all__ = ['BaseDetDataset', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
+           'MiddleFormatDataset', 'MultiImageMixDataset', 'RepeatDataset', 'SyntheticShapesDataset', 'VOCDataset',
+           'samplers', 'synthetic', 'transforms']

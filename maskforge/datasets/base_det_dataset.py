@@ -22,8 +22,6 @@ from .pipeline import Pipeline
 BROKEN_RECORD = (OSError, ValueError, EOFError, cv2.error)
 #: so many broken records in a row mean that the folder or the pipeline is wrong, not a record
 MAX_BROKEN_IN_A_ROW = 10
-FILTERS = ('filter_empty_gt', 'min_size')
-PREFIXES = ('img', 'img_path', 'seg', 'panoptic')
 
 
 @DATASETS.register_module()
@@ -45,6 +43,9 @@ class BaseDetDataset(BaseDataset):
             The default is 'skip' in training and 'raise' in test mode, where 'skip' is refused.
         on_defect: 'raise' or 'skip' for annotation records that cannot be used.
     """
+
+    FILTERS: tuple[str, ...] = ('filter_empty_gt', 'min_size')
+    PREFIXES: tuple[str, ...] = ('img', 'img_path', 'seg', 'panoptic')
 
     def __init__(self, *args: Any, seg_map_suffix: str = '.png', backend_args: dict | None = None,
                  on_error: str | None = None, on_defect: str = 'raise', **kwargs: Any) -> None:
@@ -166,8 +167,8 @@ class BaseDetDataset(BaseDataset):
             raise ValueError(f'on_error={self.on_error!r}: allowed are {", ".join(allowed)}{why}.')
         if self.on_defect not in ('raise', 'skip'):
             raise ValueError(f'on_defect={self.on_defect!r}: allowed are raise, skip.')
-        _check_keys('filter_cfg', self.filter_cfg or {}, FILTERS)
-        _check_keys('data_prefix', self.data_prefix, PREFIXES)
+        _check_keys('filter_cfg', self.filter_cfg or {}, self.FILTERS)
+        _check_keys('data_prefix', self.data_prefix, self.PREFIXES)
 
     def _complete_metainfo(self) -> None:
         classes = self._metainfo.get('classes')

@@ -7,6 +7,8 @@ from torch.utils.data import BatchSampler, Sampler
 from maskforge.registry import DATA_SAMPLERS
 from maskforge.structures import SampleKey
 
+from ..image_sizes import image_sizes
+
 
 @DATA_SAMPLERS.register_module()
 class AspectRatioBatchSampler(BatchSampler):
@@ -65,19 +67,3 @@ class AspectRatioBatchSampler(BatchSampler):
             sizes = image_sizes(self.sampler.dataset)
             self._upright = sizes[:, 1] < sizes[:, 0]
         return self._upright
-
-
-def image_sizes(dataset) -> np.ndarray:
-    """(N, 2) height and width of every record of a data set.
-
-    Raises:
-        ValueError: the records do not know their size.
-    """
-    if hasattr(dataset, 'image_sizes'):  # a user's own data set need not have it
-        return dataset.image_sizes()
-    try:
-        records = (dataset.get_data_info(index) for index in range(len(dataset)))
-        return np.array([(record['height'], record['width']) for record in records]).reshape(-1, 2)
-    except (AttributeError, KeyError) as error:
-        raise ValueError(f'{type(dataset).__name__} does not tell the sizes of its images ({error}); '
-                         "get_data_info(index) must return 'height' and 'width' for aspect-ratio grouping.") from error

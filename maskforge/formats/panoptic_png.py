@@ -1,0 +1,33 @@
+"""COCO's panoptic images: segment ids in the colours of a PNG, id = R + 256 G + 256^2 B."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .json_file import require_file, write_atomically
+
+
+def read_panoptic_png(path: str | Path) -> np.ndarray:
+    """Return (H, W) int32 segment ids; 0 is void.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or no image.
+    """
+    image = cv2.imdecode(np.frombuffer(require_file(path, 'panoptic PNG').read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{path} is not a readable PNG.')
+    blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
+    return red + 256 * green + 65536 * blue
+
+
+def write_panoptic_png(segment_ids: np.ndarray, path: str | Path) -> None:
+    """Write (H, W) segment ids in [0, 2**24)."""
+    ids = np.asarray(segment_ids, np.int64)
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**24:
+        raise ValueError(f'{path}: segment ids must be in [0, 2**24), got {ids.min()} to {ids.max()}.')
+    write_png(np.stack([ids >> 16, ids >> 8 & 255, ids & 255], -1).astype(np.uint8), path)
+
+
+def write_png(image: np.ndarray, path: str | Path) -> None:
+    """Write (H, W) or (H, W, 3) BGR uint8 as PNG, atomically."""
+    write_atomically(cv2.imencode('.png', image)[1].tobytes(), path)

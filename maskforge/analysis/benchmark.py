@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from maskforge.checkpoints import load_weights
+from maskforge.engine.data_loading import build_dataloader
 from maskforge.structures import seeded_sample
 
 from .config_parts import build_dataset, build_model, loader_config, read_config
@@ -131,9 +132,7 @@ def _inference(model: Any, dataset: Any, batch_size: int, steps: int) -> Iterato
 
 
 def _loader(cfg: Config, split: str) -> Iterator[int]:
-    from maskforge.engine import Runner
-    loader = Runner.build_dataloader(loader_config(cfg, split), seed=0)
-    for batch in loader:
+    for batch in build_dataloader(loader_config(cfg, split), seed=0):
         yield len(batch['inputs'])
 
 

@@ -134,8 +134,8 @@ def _any_size(architecture: str, kwargs: dict) -> dict:
 def _check_strides(model_name: str, strides: tuple[int, ...]) -> None:
     if len(strides) > 1 and len(set(strides)) == 1:
         raise ValueError(f"TimmBackbone: '{model_name}' is a plain transformer: all its levels have stride "
-                         f'{strides[0]}. Ask for one level (out_indices=[-1]) and a neck that builds a pyramid from it, '
-                         f'or take a hierarchical model (swin, convnext, hiera, gcvit, efficientvit).')
+                         f'{strides[0]}. Ask for one level (out_indices=[-1]) and a neck that builds a pyramid from '
+                         f'it, or take a hierarchical model (swin, convnext, hiera, gcvit, efficientvit).')
 
 
 def _check_prefixes(model: nn.Module, prefixes: tuple[str, ...]) -> None:

@@ -59,7 +59,8 @@ class ExportLoop:
         self.opset_version, self.exporter, self.batch_size = opset_version, exporter, batch_size
         self.input_height, self.input_width, self.dynamic_size = input_height, input_width, dynamic_size
         self.check, self.check_images, self.num_check_images = check, check_images, num_check_images
-        self.options = dict(on_cpu=on_cpu, dynamic_size=dynamic_size, **(model_options or {}))
+        self.options = dict(on_cpu=on_cpu, dynamic_size=dynamic_size, opset_version=opset_version,
+                            **(model_options or {}))
 
     def run(self) -> ExportReport:
         """Load, export, check; return the report.
@@ -183,7 +184,8 @@ def _accepted(model: nn.Module, options: dict[str, Any]) -> dict[str, Any]:
     parameters = inspect.signature(model.export_spec).parameters
     if any(entry.kind is inspect.Parameter.VAR_KEYWORD for entry in parameters.values()):
         return options
-    defaults = dict(on_cpu=True, dynamic_size=False)
+    # a model that does not care about the opset need not take it
+    defaults = dict(on_cpu=True, dynamic_size=False, opset_version=options.get('opset_version'))
     for name, value in options.items():
         if name not in parameters and value != defaults.get(name, inspect.Parameter.empty):
             raise ValueError(f'export_cfg: {type(model).__name__} does not take {name}={value!r}; its options are '

@@ -1,0 +1,224 @@
+"""When checkpoints are written, and which are kept."""
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
+
+from maskforge.checkpoints import is_whole, write_atomically, write_last_checkpoint
+from maskforge.registry import HOOKS
+
+from .best_checkpoints import BestCheckpoints
+from .metric_rule import GREATER_KEYS, LESS_KEYS
+from .published_checkpoint import write_published
+from .validation_record import ValidationRecord
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Writes ``epoch_N.pth`` or ``iter_N.pth``, ``best_<metric>_epoch_N.pth`` and ``last_checkpoint``.
+
+    A new file is written under a temporary name, checked, and named; then ``last_checkpoint`` names it, and only then
+    are old ones removed. The best checkpoint is a hard link to the epoch's file where there is one.
+
+    Args:
+        interval: epochs or iterations between checkpoints; -1 for none but the last.
+        by_epoch: count epochs; None asks the training loop.
+        save_optimizer, save_param_scheduler: what goes in besides the weights.
+        out_dir: folder for the checkpoints, below which one named like the work_dir is made; default the work_dir.
+        max_keep_ckpts: how many to keep; -1 for all. The best ones are kept besides.
+        save_last: write one at the end in any case.
+        save_best: metric, metrics, or ``'auto'`` (the first metric of the validation).
+        rule: ``'greater'`` or ``'less'`` is better, one for all metrics or one for each; None asks the names.
+        greater_keys, less_keys: names for ``rule=None``.
+        filename_tmpl: name with ``{}`` for the number.
+        published_keys: at the end, also write ``<name>-<sha256>.pth`` with these keys of the last and best ones.
+        save_begin: no checkpoints before this epoch or iteration.
+
+    Raises:
+        ValueError: an argument out of range.
+        KeyError: ``save_best`` is not among the metrics; the message lists them.
+        OSError: a checkpoint could not be written; the one before is still there.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: int = -1, by_epoch: bool | None = None, save_optimizer: bool = True,
+                 save_param_scheduler: bool = True, out_dir: str | Path | None = None, max_keep_ckpts: int = -1,
+                 save_last: bool = True, save_best: str | Sequence[str] | None = None,
+                 rule: str | Sequence[str] | None = None, greater_keys: Sequence[str] = GREATER_KEYS,
+                 less_keys: Sequence[str] = LESS_KEYS, filename_tmpl: str | None = None,
+                 published_keys: str | Sequence[str] | None = None, save_begin: int = 0):
+        if save_begin < 0:
+            raise ValueError(f'CheckpointHook: save_begin must not be negative, got {save_begin}.')
+        if filename_tmpl is not None and '{}' not in filename_tmpl:
+            raise ValueError(f'CheckpointHook: filename_tmpl needs {{}} for the number, got {filename_tmpl!r}: every '
+                             'checkpoint would overwrite the one before.')
+        self.interval, self.by_epoch, self.save_begin, self.save_last = interval, by_epoch, save_begin, save_last
+        self.save_optimizer, self.save_param_scheduler = save_optimizer, save_param_scheduler
+        self.out_dir, self.max_keep_ckpts, self.filename_tmpl = out_dir, max_keep_ckpts, filename_tmpl
+        self.published_keys = [published_keys] if isinstance(published_keys, str) else published_keys
+        self.best = BestCheckpoints(save_best, rule, greater_keys=tuple(greater_keys), less_keys=tuple(less_keys))
+        self.last_ckpt: str | None = None
+        self._last_step = -1
+        self._training = False
+
+    # the run ---------------------------------------------------------------------------------------------------------
+
+    def before_train(self, runner) -> None:
+        """Find the folder; take up the state of a resumed run."""
+        self._training = True
+        self._choose_unit(runner)
+        folder = Path(runner.work_dir)
+        if self.out_dir is not None and Path(self.out_dir) != folder:
+            folder = Path(self.out_dir) / folder.name
+            runner.logger.info(f'Checkpoints are written to {folder}.')
+        self.folder = folder
+        self.record = ValidationRecord(folder)
+        self._kept = list(runner.message_hub.get_info('keep_ckpt_ids', []))
+        if runner.iter == 0:
+            if dist.is_main_process():
+                self.record.clear()
+        elif not self._restore_from_checkpoints_folder(runner):
+            self.record.restore(runner)
+        self.best.restore(runner.message_hub, folder)
+
+    def _choose_unit(self, runner) -> None:
+        by_iter = isinstance(runner.train_loop, IterBasedTrainLoop)
+        if self.by_epoch is None:
+            self.by_epoch = not by_iter
+        elif self.by_epoch and by_iter:
+            runner.logger.warning('CheckpointHook counts epochs (by_epoch=True), but the training loop counts '
+                                  'iterations: only the end of the run is saved. Set by_epoch=False.')
+        self.filename_tmpl = self.filename_tmpl or ('epoch_{}.pth' if self.by_epoch else 'iter_{}.pth')
+
+    def _restore_from_checkpoints_folder(self, runner) -> bool:
+        source = getattr(runner, '_load_from', None)
+        return bool(source) and ValidationRecord(Path(source).parent).restore(runner)
+
+    def after_train_epoch(self, runner) -> None:
+        """Write the checkpoint of the epoch if it is due."""
+        if self.by_epoch and (self.every_n_epochs(runner, self.interval, self.save_begin)
+                              or (self.save_last and self.is_last_train_epoch(runner))):
+            self._save(runner, runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter))
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+        """Write the checkpoint of the iteration if it is due."""
+        if not self.by_epoch and (self.every_n_train_iters(runner, self.interval, self.save_begin)
+                                  or (self.save_last and self.is_last_train_iter(runner))):
+            self._save(runner, runner.iter + 1, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Keep the checkpoint if it is the best so far."""
+        if self._training and metrics:
+            improved = self.best.update(runner.message_hub, metrics)
+            if improved:
+                self._save_best(runner, improved)
+
+    def after_val(self, runner) -> None:
+        """Note what the validation changed, when all hooks have seen its metrics."""
+        if self._training and dist.is_main_process():
+            self.record.write(runner)
+
+    def after_train(self, runner) -> None:
+        """Write the last checkpoint of a run that ended early, and the published files."""
+        self._training = False
+        if self.save_last and self._last_step != runner.iter and runner.iter > 0:
+            self._save_early_end(runner)
+        if self.published_keys is None or not dist.is_main_process():
+            return
+        last = [self.last_ckpt] if self.save_last and self.last_ckpt else []
+        for path in dict.fromkeys([*last, *self.best.paths()]):
+            published = write_published(path, self.published_keys)
+            runner.logger.info(f'Published {path} as {published}.')
+
+    def _save_early_end(self, runner) -> None:
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        if not self.by_epoch:
+            self._save(runner, runner.iter, meta)
+        elif runner.iter == runner.epoch * len(runner.train_dataloader):  # not in the middle of an epoch
+            self._save(runner, runner.epoch, meta)
+
+    # writing ---------------------------------------------------------------------------------------------------------
+
+    def _save(self, runner, step: int, meta: dict[str, int]) -> None:
+        path = self.folder / self.filename_tmpl.format(step)
+        runner.logger.info(f'Saving {path.name}')
+        if step not in self._kept:
+            self._kept.append(step)
+        # the file itself knows which files will be kept once it is there
+        keep = self._kept[-self.max_keep_ckpts:] if self.max_keep_ckpts > 0 else self._kept
+        runner.message_hub.update_info('keep_ckpt_ids', list(keep))
+        runner.message_hub.update_info('last_ckpt', str(path))
+        self._write(runner, path, meta, save_optimizer=self.save_optimizer,
+                    save_param_scheduler=self.save_param_scheduler)
+        self.last_ckpt, self._last_step = str(path), meta['iter']
+        if dist.is_main_process():
+            write_last_checkpoint(runner.work_dir, path)
+            for old in self._kept[:len(self._kept) - len(keep)]:
+                _remove(self.folder / self.filename_tmpl.format(old))
+        self._kept = list(keep)
+
+    def _write(self, runner, path: Path, meta: dict[str, int], **options: bool) -> None:
+        """Write and check a checkpoint on all ranks together; if it fails, all of them raise."""
+        runner.call_hook('before_write_checkpoint')  # on all ranks, unlike `before_save_checkpoint`
+        if hasattr(runner.optim_wrapper, 'synchronize_partial_gradients'):
+            runner.optim_wrapper.synchronize_partial_gradients()
+        problem: Exception | str | None = None
+        try:
+            runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False, **options)
+            if dist.is_main_process() and not is_whole(path) and not path.is_dir():
+                problem = 'the file that was written does not read back whole'
+        except (OSError, RuntimeError) as error:
+            problem = error
+        told = [None if problem is None else _describe(path, problem, self.last_ckpt)]
+        dist.broadcast_object_list(told)
+        if told[0] is not None:
+            raise OSError(told[0]) from (problem if isinstance(problem, Exception) else None)
+
+    def _save_best(self, runner, improved: list[str]) -> None:
+        name = self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
+        source = Path(self.last_ckpt) if self.last_ckpt and self._last_step == runner.iter else None
+        for key in improved:
+            target = self.folder / f'best_{key.replace("/", "_")}_{name}'
+            if source is None:
+                self._write(runner, target, dict(epoch=runner.epoch, iter=runner.iter), save_optimizer=False,
+                            save_param_scheduler=False)
+                source = target
+            elif dist.is_main_process():
+                link_or_copy(source, target)
+            old = self.best.move(runner.message_hub, key, target)
+            if old and old != target and dist.is_main_process():
+                _remove(old)
+            runner.logger.info(f'{target.name}: the best {key} so far, {self.best.score(key):.4f}')
+
+
+def _describe(path: Path, problem: Exception | str, last: str | None) -> str:
+    before = f'the checkpoint before is still there: {last}' if last else 'there is no earlier one of this run'
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free / 2**20
+    return (f'The checkpoint {path} could not be written: {problem}. {folder} has {free:.0f} MiB free; {before}. '
+            'Free some space or set default_hooks.checkpoint.max_keep_ckpts, then continue with --resume.')
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():  # sharded checkpoints are folders
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``, or a copy where the file system has no hard links."""
+    temporary = target.with_name(f'.{target.name}.link')
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(source, temporary)
+        os.replace(temporary, target)
+    except OSError:
+        with open(source, 'rb') as stream:
+            write_atomically(target, lambda out: shutil.copyfileobj(stream, out))

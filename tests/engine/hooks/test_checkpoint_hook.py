@@ -213,5 +213,5 @@ def test_wrong_arguments(options, error, word):
 def test_missing_metric_lists_the_others(make_runner):
     runner = make_runner(CheckpointHook(interval=1, save_best='segm_mAP'))
     runner.metrics = iter([{'coco/bbox_mAP': 0.1, 'val_loss': 2.0}])
-    with pytest.raises(KeyError, match='segm_mAP.*coco/bbox_mAP, val_loss'):
+    with pytest.raises(KeyError, match=r'segm_mAP.*coco/bbox_mAP, val_loss'):
         runner.train()

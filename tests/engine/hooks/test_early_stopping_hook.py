@@ -23,7 +23,7 @@ def test_epoch_of_the_end(make_runner, options, values, epochs):
 def test_missing_monitor(make_runner, caplog):
     runner = make_runner(EarlyStoppingHook('mAP'))
     runner.metrics = iter([{'coco/bbox_mAP': 0.1}])
-    with pytest.raises(KeyError, match="'mAP', which the validation did not give. It gave: coco/bbox_mAP"):
+    with pytest.raises(KeyError, match=r"'mAP', which the validation did not give. It gave: coco/bbox_mAP"):
         runner.train()
     runner = make_runner(EarlyStoppingHook('mAP', strict=False))
     runner.metrics = iter([{'coco/bbox_mAP': 0.1}] * 3)

@@ -42,6 +42,11 @@ class LoadReport:
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
         return len(self.matched) / total if total else 1.0
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything fitted, on both sides."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
     def summary(self) -> str:
         """Several lines: the counts, then what did not fit, grouped by module."""
         layout = f' (layout {self.layout})' if self.layout else ''
@@ -90,7 +95,7 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str
 
 
 def load_weights(model: nn.Module, source: str | os.PathLike | Mapping[str, Any], *, min_matched: float = 0.5,
-                 setting: str = 'min_matched') -> LoadReport:
+                 setting: str = 'min_matched', label: str | None = None) -> LoadReport:
     """Load weights into ``model`` in place; what does not fit is dropped and listed.
 
     Args:
@@ -98,13 +103,14 @@ def load_weights(model: nn.Module, source: str | os.PathLike | Mapping[str, Any]
         source: path, address, or an already loaded checkpoint or state dict.
         min_matched: least share of the model's tensors that must be filled, 0 to 1.
         setting: what the error calls ``min_matched`` (the config key of the caller).
+        label: what messages call the source; its path by default.
 
     Raises:
         ValueError: less than ``min_matched`` was filled; the message shows names of both sides.
     """
     given = isinstance(source, Mapping)
     checkpoint = source if given else load_checkpoint(source)
-    label = 'the given weights' if given else str(source)
+    label = label or ('the given weights' if given else str(source))
     try:
         state, layout = translate(unwrap(checkpoint), model)
     except ValueError as error:

@@ -1,0 +1,448 @@
+"""The runner: MMEngine's, with what breaks on today's PyTorch or loses exactness repaired by overriding."""
+import copy
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, sync_random_seed
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, set_random_seed
+from mmengine.runner import Runner as _Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from maskforge.checkpoints import (
+    find_latest,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    translate,
+    unwrap,
+    write_last_checkpoint,
+)
+from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE
+
+from .class_count import check_class_count
+from .data_loading import batch_size_of, build_dataloader, reseed
+from .distributed import init_dist
+from .interruption import Interruption
+from .learning_rate_scaling import accumulative_counts, scale_learning_rates, scaling
+from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped, wrap_model
+from .run_environment import environment_facts, printable_config, unique_timestamp
+from .training_state import (
+    collect_checkpoint,
+    gather_random_states,
+    plain,
+    restore_message_hub,
+    restore_own_random_state,
+)
+
+_ONE_WAY = "write train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=12) or dict(type='IterBasedTrainLoop', " \
+           'max_iters=90000)'
+
+
+@RUNNERS.register_module()
+class Runner(_Runner):
+    """Drives training, validation, test and export.
+
+    Arguments are MMEngine's (``mmengine.runner.Runner``), normally all from a config by :meth:`from_cfg`. Beyond them:
+
+    - ``resume``: False; True (the file ``load_from``, or the newest checkpoint of ``work_dir``); a path; or 'auto'
+      (the newest checkpoint of ``work_dir`` if there is one, else the weights of ``load_from``).
+    - ``cfg.freeze`` or ``model.freeze``: dotted names of modules to leave out of training.
+    - ``cfg.compile``: True or ``dict(modules=['backbone'], **options)``: submodules for ``torch.compile``.
+    - ``cfg.load_min_matched``: least share of the model's tensors that ``load_from`` must fill, 0.5 by default.
+    - ``cfg.export_cfg``: loop of :meth:`export`.
+    """
+
+    def __init__(self, model: nn.Module | dict, work_dir: str, *, resume: bool | str = False,
+                 load_from: str | None = None, launcher: str = 'none', env_cfg: dict | None = None,
+                 randomness: dict | None = None, default_scope: str = SCOPE, cfg: Config | dict | None = None,
+                 **settings) -> None:
+        self.interruption = Interruption()
+        self.frozen_modules: list[nn.Module] = []
+        self._frozen_names: list[str] = []
+        self._is_training = False
+        self._random_states: list[dict] | None = None
+        self._notes: list[str] = []
+        self._auto_resume = resume == 'auto'
+        if isinstance(resume, str) and resume != 'auto':
+            resume, load_from = True, resume
+        cfg = Config(dict(cfg)) if isinstance(cfg, dict) and not isinstance(cfg, Config) else cfg
+        # objects without text form are gone from self.cfg; what wraps the model may be one
+        self._wrapper_cfg = copy.deepcopy(cfg.get('model_wrapper_cfg')) if cfg is not None else None
+        super().__init__(model, work_dir, resume=bool(resume), load_from=load_from, launcher=launcher,
+                         env_cfg=env_cfg or {}, randomness=dict(randomness or {}), default_scope=default_scope,
+                         cfg=None if cfg is None else printable_config(cfg), **settings)
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | dict) -> 'Runner':
+        """Build a runner from a config.
+
+        ``work_dir`` defaults to ``work_dirs/<config name>``, the scope of the registries to maskforge.
+
+        Raises:
+            ValueError: the config has no model.
+        """
+        cfg = copy.deepcopy(cfg)
+        if cfg.get('model') is None:
+            raise ValueError("the config has no 'model': begin it with _base_ = ['maskforge::_base_/...'] or write "
+                             "model=dict(type='MaskRCNN', ...)")
+        name = getattr(cfg, 'filename', None)
+        defaults = dict(work_dir=os.path.join('work_dirs', Path(name).stem if name else 'run'), default_scope=SCOPE,
+                        env_cfg={}, randomness={})
+        for key, value in defaults.items():
+            if cfg.get(key) is None:
+                cfg[key] = value
+        return super().from_cfg(cfg)
+
+    # the machine -------------------------------------------------------------------------------------------------
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Join the other processes on whatever devices there are; name the run."""
+        if self.distributed and not is_distributed():
+            self._notes += init_dist(self.launcher, **dict(env_cfg.get('dist_cfg') or {}))
+        super().setup_env(env_cfg)
+        self._timestamp = unique_timestamp(self.work_dir)
+
+    def set_randomness(self, seed: int | None = None, diff_rank_seed: bool = False,
+                       deterministic: bool = False) -> None:
+        """Seed everything. ``self.seed`` is equal on all ranks, also with ``diff_rank_seed``; samplers need that."""
+        seed = sync_random_seed() if seed is None else int(seed)
+        if deterministic:
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        set_random_seed(seed, deterministic=deterministic, diff_rank_seed=diff_rank_seed)
+        self._seed, self._deterministic = seed, deterministic
+
+    def _log_env(self, env_cfg: dict) -> None:
+        facts = dict(environment_facts(), seed=self.seed, processes=self.world_size, launcher=self.launcher,
+                     work_dir=self.work_dir)
+        width = max(map(len, facts))
+        self.logger.info('\n'.join(['Run:', *(f'    {key:<{width}}  {value}' for key, value in facts.items())]))
+        for note in self._notes:
+            self.logger.warning(note)
+
+    def get_hooks_info(self) -> str:
+        """One line: the hooks in the order in which they run."""
+        return ', '.join(type(hook).__name__ for hook in self.hooks)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """MMEngine's default hooks and :class:`SignalHook` (``default_hooks=dict(signal=None)`` leaves it out)."""
+        hooks = dict(signal=dict(type='SignalHook'), **(hooks or {})) if 'signal' not in (hooks or {}) else dict(hooks)
+        if hooks['signal'] is None:
+            hooks.pop('signal')
+        super().register_default_hooks(hooks)
+
+    def build_log_processor(self, log_processor: Any) -> Any:
+        """Build the log processor; the default type is ours."""
+        if isinstance(log_processor, dict):
+            return LOG_PROCESSORS.build(dict(dict(type='LogProcessor'), **log_processor))
+        return super().build_log_processor(log_processor)
+
+    # model -------------------------------------------------------------------------------------------------------
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model; its ``freeze`` is the runner's unless its class has an argument of that name."""
+        if isinstance(model, dict):
+            model = copy.deepcopy(model)
+            if 'freeze' in model and not accepts_argument(MODELS.get(model['type']), 'freeze'):
+                self._frozen_names = list(model.pop('freeze') or ())
+        return super().build_model(model)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Freeze what is to be frozen, move the model to its device, wrap it for several processes."""
+        del model_wrapper_cfg  # taken from self.cfg by MMEngine, where objects have become text
+        names = [*(self.cfg.get('freeze') or ()), *self._frozen_names]
+        if not is_model_wrapper(model):
+            self.frozen_modules = freeze_modules(model, names)
+        return wrap_model(model, self._wrapper_cfg, distributed=self.distributed, sync_bn=self.cfg.get('sync_bn'),
+                          find_unused_parameters=self.cfg.get('find_unused_parameters', False))
+
+    def _init_model_weights(self) -> None:
+        # a resumed model gets every weight from the checkpoint: nothing need be downloaded for it
+        if self._resume_source() is None:
+            super()._init_model_weights()
+
+    def _maybe_compile(self, target: str) -> None:
+        del target  # MMEngine compiles the whole training step with its optimizer; we compile submodules
+        names = compile_modules(unwrapped(self.model), self.cfg.get('compile'))
+        if names:
+            self.logger.info(f'torch.compile is on for {", ".join(names)}: the first iterations are slow')
+
+    def adopt_dataset(self, dataloader: DataLoader, key: str) -> dict | None:
+        """Check the heads against the data set's classes and make its metainfo known to model and visualizer.
+
+        Returns:
+            The metainfo, None where the data set has none.
+        """
+        metainfo = getattr(dataloader.dataset, 'metainfo', None)
+        if metainfo is None:
+            return None
+        model = unwrapped(self.model)
+        check_class_count(model, metainfo, f'{key}.dataset')
+        model.dataset_meta = metainfo
+        self.visualizer.dataset_meta = metainfo
+        return metainfo
+
+    # data and loops ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False, *,
+                         evaluation: bool = False) -> DataLoader:
+        """Build a loader of seeded samples; see :func:`maskforge.engine.data_loading.build_dataloader`."""
+        del diff_rank_seed  # our seed is equal on all ranks either way
+        return build_dataloader(dataloader, seed=sync_random_seed() if seed is None else seed, evaluation=evaluation)
+
+    @property
+    def batch_over_all_ranks(self) -> int:
+        """Samples of one iteration over all processes."""
+        return self.world_size * batch_size_of(self.train_dataloader)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop from ``train_cfg``.
+
+        Raises:
+            ValueError: neither, or both, of ``type`` and ``by_epoch`` are given.
+        """
+        if not isinstance(loop, dict):
+            return super().build_train_loop(loop)
+        cfg = copy.deepcopy(loop)
+        if ('type' in cfg) == ('by_epoch' in cfg):
+            raise ValueError(f"train_cfg needs either 'type' or 'by_epoch', got {dict(cfg)}: {_ONE_WAY}.")
+        if 'by_epoch' in cfg:
+            cfg['type'] = 'EpochBasedTrainLoop' if cfg.pop('by_epoch') else 'IterBasedTrainLoop'
+        return LOOPS.build(cfg, default_args=dict(runner=self, dataloader=self._train_dataloader))
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop from ``val_cfg``; the default type is :class:`ValLoop`."""
+        return super().build_val_loop(_with_type(loop, 'ValLoop'))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop from ``test_cfg``; the default type is :class:`TestLoop`."""
+        return super().build_test_loop(_with_type(loop, 'TestLoop'))
+
+    def train(self) -> nn.Module:
+        """Train; returns the model."""
+        self._is_training = True
+        return super().train()
+
+    def export(self) -> Any:
+        """Build the loop ``export_cfg`` and run it; returns what it returns.
+
+        Raises:
+            ValueError: the config has no ``export_cfg``.
+        """
+        cfg = self.cfg.get('export_cfg')
+        if not cfg:
+            raise ValueError("the config has no 'export_cfg': add export_cfg=dict(type='ExportLoop')")
+        loop = LOOPS.build(copy.deepcopy(dict(cfg)), default_args=dict(runner=self))
+        self.call_hook('before_run')
+        self.load_or_resume()
+        result = loop.run()
+        self.call_hook('after_run')
+        return result
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rates to the real batch and log the arithmetic; before schedulers are built."""
+        if not auto_scale_lr or not auto_scale_lr.get('enable', False):
+            return
+        factor, arithmetic = scaling(auto_scale_lr, world_size=self.world_size,
+                                     batch_size=batch_size_of(self.train_dataloader),
+                                     accumulative_counts=accumulative_counts(optim_wrapper))
+        self.logger.info(f'{arithmetic}: {scale_learning_rates(optim_wrapper, factor)}')
+
+    # checkpoints -------------------------------------------------------------------------------------------------
+
+    def _resume_source(self) -> str | None:
+        """The checkpoint to continue from; found once, by rank 0 for all."""
+        if not self._is_training or not self._resume:
+            return None
+        if not hasattr(self, '_found'):
+            answer = [self._load_from]
+            if self._auto_resume or self._load_from is None:
+                latest = find_latest(self.work_dir) if is_main_process() else None
+                answer = [latest and str(latest)]
+            broadcast_object_list(answer)
+            self._found = answer[0]
+        return self._found
+
+    def load_or_resume(self) -> None:
+        """Continue from a checkpoint, or load weights, as ``resume`` and ``load_from`` say."""
+        if self._has_loaded:
+            return
+        source = self._resume_source()
+        if source is not None:
+            self.resume(source)
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        elif self._is_training and self._resume:
+            self.logger.warning(f'resume is on, but {self.work_dir} holds no checkpoint: training starts at the '
+                                f'beginning')
+        if self._is_training and not self._resume and find_latest(self.work_dir) is not None:
+            self.logger.warning(f'{self.work_dir} holds checkpoints of an earlier run, which this run will overwrite; '
+                                f'to continue that run, use --resume')
+
+    def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = False,
+                        revise_keys: list[tuple[str, str]] = ()) -> dict:
+        """Load weights; public layouts are recognised, what does not fit is dropped and listed.
+
+        Args:
+            filename: path, address or ``torchvision://`` name.
+            map_location: as in ``torch.load``.
+            strict: every tensor of the model must be filled.
+            revise_keys: (pattern, replacement) applied to the names in the file.
+
+        Returns:
+            The checkpoint, with ``state_dict`` under our names.
+
+        Raises:
+            ValueError: too little matched (``load_min_matched``).
+        """
+        checkpoint = load_checkpoint(filename, map_location)
+        model = unwrapped(self.model)
+        state, layout = translate(unwrap(checkpoint), model)
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, name): tensor for name, tensor in state.items()}
+        contents = {key: value for key, value in checkpoint.items() if not isinstance(value, torch.Tensor)}
+        checkpoint = dict(contents, state_dict=state)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        report = load_weights(model, checkpoint['state_dict'], label=str(filename), setting='load_min_matched',
+                              min_matched=1.0 if strict else self.cfg.get('load_min_matched', 0.5))
+        report.layout = report.layout or layout
+        self.logger.log(20 if report.complete else 30, report.summary())
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+               map_location: Any = 'default') -> None:
+        """Continue a run: weights, optimizer, schedulers, counters, place in the data, random states.
+
+        Raises:
+            ValueError: the checkpoint is of another model, or holds weights only.
+        """
+        checkpoint = self.load_checkpoint(filename, 'cpu' if map_location == 'default' else map_location, strict=True)
+        meta = checkpoint.get('meta') or {}
+        if 'iter' not in meta or 'optimizer' not in checkpoint:
+            raise ValueError(f'{filename} holds weights, but not the state of a run to continue: use --load-from '
+                             f'(load_from=..., resume=False) to start from its weights.')
+        self._compare_run(meta)
+        loop = self.train_loop
+        self._take_seed(meta.get('seed'))
+        if hasattr(loop, 'take_position'):
+            loop.take_position(meta)
+        else:  # a user's loop on MMEngine's
+            loop._epoch, loop._iter = meta['epoch'], meta['iter']
+        restore_message_hub(self.message_hub, checkpoint.get('message_hub') or {})
+        if resume_optimizer:
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        if resume_param_scheduler and self.param_schedulers is not None:
+            self._resume_schedulers(checkpoint.get('param_schedulers') or [])
+        self._random_states = checkpoint.get('random_state')
+        if not self._random_states:
+            self.logger.warning(f'{filename} has no random states (MMEngine stores none): the run continues, but not '
+                                f'exactly as it would have')
+        self._has_loaded = True
+        self.logger.info(f'continuing {filename} at epoch {self.epoch}, iteration {self.iter}')
+
+    def _resume_schedulers(self, states: Any) -> None:
+        self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        pairs = [(self.param_schedulers[name], states.get(name, [])) for name in self.param_schedulers] \
+            if isinstance(self.param_schedulers, dict) else [(self.param_schedulers, states)]
+        for schedulers, stored in pairs:
+            if len(schedulers) != len(stored):
+                self.logger.warning(f'the config has {len(schedulers)} schedulers, the checkpoint {len(stored)}')
+            for scheduler, state in zip(schedulers, stored):
+                scheduler.load_state_dict(state)
+
+    def _take_seed(self, seed: int | None) -> None:
+        if seed is None or seed == self.seed:
+            return
+        if self._randomness_cfg.get('seed') is not None:
+            self.logger.warning(f'randomness.seed={self.seed} is not followed: the run continues with its seed {seed}')
+        self._randomness_cfg.update(seed=seed)
+        self.set_randomness(**self._randomness_cfg)
+        reseed(self.train_dataloader, seed)
+
+    def _compare_run(self, meta: Mapping[str, Any]) -> None:
+        for key, now, name in (('world_size', self.world_size, 'processes'),
+                               ('batch_over_all_ranks', self.batch_over_all_ranks, 'samples per iteration')):
+            before = meta.get(key)
+            if before is not None and before != now:
+                self.logger.warning(f'{before} {name} when the checkpoint was written, {now} now: the run continues, '
+                                    f'but not exactly as it would have')
+        classes = (meta.get('dataset_meta') or {}).get('classes')
+        now = (getattr(self.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
+        if classes is not None and now is not None and list(classes) != list(now):
+            self.logger.warning(f'the checkpoint was trained on the classes {list(classes)[:8]}, the data set has '
+                                f'{list(now)[:8]}')
+
+    def restore_randomness(self) -> None:
+        """Put the random states of a resumed checkpoint in place; the loops call it before the first step."""
+        states, self._random_states = self._random_states, None
+        if states is not None and not restore_own_random_state(states):
+            self.logger.warning('the checkpoint has no random state for this process')
+
+    def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
+                        save_optimizer: bool = True, save_param_scheduler: bool = True, meta: dict | None = None,
+                        by_epoch: bool = True, backend_args: dict | None = None) -> None:
+        """Write a checkpoint atomically, plain and complete. All ranks must call this.
+
+        Args:
+            out_dir, filename: where.
+            file_client_args, backend_args: storage back end of MMEngine for an ``out_dir`` that is no local folder;
+                writing is as atomic as that back end makes it.
+            save_optimizer, save_param_scheduler: leave them out for a file that is not to be resumed.
+            meta: entries that override the counters and add to the meta data.
+            by_epoch: called at the end of an epoch, before the epoch counter moves; otherwise at the end of an
+                iteration, before the iteration counter moves.
+        """
+        counters = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch,
+                                                                                    iter=self.iter + 1)
+        if hasattr(self.optim_wrapper, 'synchronize_partial_gradients'):
+            self.optim_wrapper.synchronize_partial_gradients()
+        # a run that saves before it has taken its restored states must not lose them
+        random_state = self._random_states or gather_random_states()
+        if not is_main_process():
+            return
+        checkpoint = collect_checkpoint(self, dict(counters, **(meta or {})), optimizer=save_optimizer,
+                                        schedulers=save_param_scheduler)
+        checkpoint['random_state'] = random_state
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        checkpoint = plain(checkpoint)
+        if backend_args or file_client_args or '://' in str(out_dir):
+            _put_elsewhere(checkpoint, out_dir, filename, backend_args or file_client_args)
+        else:
+            save_checkpoint(checkpoint, Path(out_dir) / filename)
+
+    def leave_if_interrupted(self, *, iteration_ended: bool = False) -> None:
+        """If any process was asked to stop: save ``iter_N.pth``, close the logs, exit with 128 + the signal's number.
+
+        All ranks must call this. ``iteration_ended``: the present iteration is over, its counter not yet moved.
+        """
+        signum = self.interruption.agree()
+        if not signum:
+            return
+        done = self.iter + int(iteration_ended)
+        self.call_hook('before_write_checkpoint')
+        self.save_checkpoint(self.work_dir, f'iter_{done}.pth', meta=dict(epoch=self.epoch, iter=done))
+        path = Path(self.work_dir) / f'iter_{done}.pth'
+        if is_main_process():
+            write_last_checkpoint(self.work_dir, path)
+        self.logger.warning(f'saved {path}; --resume continues there')
+        self.call_hook('after_run')
+        raise SystemExit(128 + signum)
+
+
+def _with_type(loop: Any, name: str) -> Any:
+    return dict(dict(type=name), **loop) if isinstance(loop, dict) else loop
+
+
+def _put_elsewhere(checkpoint: dict, out_dir: str, filename: str, backend_args: dict | None) -> None:
+    from mmengine.fileio import join_path
+    from mmengine.runner import save_checkpoint as put
+    put(checkpoint, join_path(out_dir, filename, backend_args=backend_args), backend_args=backend_args)

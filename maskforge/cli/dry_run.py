@@ -46,15 +46,22 @@ def dry_run(cfg: 'Config') -> int:
         timer = _StepTimer()
         runner.register_hook(timer)
         runner.train()
-        lengths = {'train': len(runner.train_loop.dataloader.dataset)}
+        lengths = {'train': _length(runner.train_loop)}
         if runner.cfg.get('val_cfg') is not None:
-            lengths['val'] = len(runner.val_loop.dataloader.dataset)
+            lengths['val'] = _length(runner.val_loop)
         if runner.cfg.get('test_cfg') is not None:
             runner.test()
-            lengths['test'] = len(runner.test_loop.dataloader.dataset)
+            lengths['test'] = _length(runner.test_loop)
     if is_first_process():
         print(_report(cfg, timer, lengths, runner.world_size))
     return 0
+
+
+def _length(loop: Any) -> int:
+    """Records of the whole data set, of which the run sees the first few."""
+    from maskforge.engine import SeededDataset
+    dataset = loop.dataloader.dataset
+    return len(dataset.dataset if isinstance(dataset, SeededDataset) else dataset)
 
 
 def shortened(cfg: 'Config', work_dir: str) -> 'Config':

@@ -23,7 +23,7 @@ def add_function_arguments(parser: argparse.ArgumentParser, function: Callable, 
         if name in leave_out or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         kind, many = _kind(parameter)
-        text = described.get(name, '').replace('%', '%%')
+        text = described.get(name, '').replace('%', '%%').replace('`', '')
         if parameter.default is parameter.empty:
             parser.add_argument(name, type=kind, help=text, **({'nargs': '+'} if many else {}))
         elif isinstance(parameter.default, bool):
@@ -88,7 +88,8 @@ def _single(choices: Sequence[Any]) -> Callable:
 
 def _add_switch(parser: argparse.ArgumentParser, name: str, default: bool, text: str) -> None:
     flag = name.replace('_', '-')
-    parser.add_argument(f'--no-{flag}' if default else f'--{flag}', dest=name, default=default, help=text,
+    parser.add_argument(f'--no-{flag}' if default else f'--{flag}', dest=name, default=default,
+                        help=f'turn off: {text}' if default else text,
                         action='store_false' if default else 'store_true')
 
 

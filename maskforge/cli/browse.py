@@ -1,0 +1,19 @@
+"""``maskforge browse CFG``."""
+import sys
+from pathlib import Path
+
+from .function_verb import run_function
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the page; return the exit code."""
+    from maskforge.analysis import browse
+    return run_function('maskforge browse', browse.run, argv, show=_show)
+
+
+def _show(page: Path) -> None:
+    print(f'{page} written: open it in a browser')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from maskforge import __version__
+from maskforge.checkpoints import load_checkpoint, load_weights
 from maskforge.export.check_images import find_check_images, make_batches
 from maskforge.export.export_report import ExportReport
 from maskforge.export.numerical_check import compare
@@ -85,14 +86,19 @@ class ExportLoop:
         return Path(self.runner.work_dir) / f'{name}.onnx'
 
     def _model_with_weights(self) -> nn.Module:
-        if self.checkpoint:
-            self.runner._load_from, self.runner._resume = str(self.checkpoint), False
-        if not (self.runner._load_from or self.runner._resume):
+        source = self.checkpoint or self.runner._load_from
+        model = self.runner.model
+        model = model.module if is_model_wrapper(model) else model
+        if not source:
             print_log('export: neither export_cfg.checkpoint nor load_from is set: the file gets untrained weights',
                       logger='current', level=WARNING)
-        self.runner.load_or_resume()
-        model = self.runner.model
-        return (model.module if is_model_wrapper(model) else model).cpu().eval()
+        elif self.checkpoint:
+            print_log(load_weights(model, self.checkpoint).summary(), logger='current')
+        else:
+            self.runner.load_or_resume()
+        if source and not (getattr(model, 'dataset_meta', None) or {}).get('classes'):
+            model.dataset_meta = dict((load_checkpoint(source).get('meta') or {}).get('dataset_meta') or {})
+        return model.cpu().eval()
 
     def _spec(self, model: nn.Module) -> ExportSpec:
         if not hasattr(model, 'export_spec'):
@@ -108,7 +114,8 @@ class ExportLoop:
                      batch_size=self.batch_size, outputs=dict.fromkeys(spec.output_names, ''),
                      **class_facts(getattr(model, 'dataset_meta', None), self.runner.cfg))
         facts['preprocessing'].update(spec.metadata.get('preprocessing', {}))
-        kept = {key: value for key, value in spec.metadata.items() if key != 'preprocessing' and value is not None}
+        kept = {key: value for key, value in spec.metadata.items()
+                if key != 'preprocessing' and value not in (None, [], {})}
         return replace(spec, metadata={**facts, **kept})
 
     def _input_size(self, model: nn.Module) -> tuple[int, int]:

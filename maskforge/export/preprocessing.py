@@ -21,6 +21,7 @@ class Preprocessing:
         keep_ratio: resize by one factor, or exactly to ``scale``.
         pad_size_divisor: bottom and right are padded to a multiple of this.
         input_size: (height, width) of a fixed file; None where the size is dynamic.
+        pad_value: grey levels of the padding per channel; None: the mean, which normalises to zero.
         normalized_inside: the network takes grey levels 0 to 255 and normalises them itself.
     """
 
@@ -31,6 +32,7 @@ class Preprocessing:
     keep_ratio: bool = True
     pad_size_divisor: int = 1
     input_size: Sequence[int] | None = None
+    pad_value: Sequence[float] | None = None
     normalized_inside: bool = True
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -73,21 +75,27 @@ class Preprocessing:
         ordered = image[..., ::-1] if self.channel_order == 'RGB' else image
         height, width = self._padded_size(ordered.shape[:2])
         padded = np.empty((height, width, 3), dtype=np.float32)
-        padded[:] = np.asarray(self.mean, dtype=np.float32)
+        padded[:] = self._fill()
         padded[:image.shape[0], :image.shape[1]] = ordered
         if not self.normalized_inside:
-            padded = (padded - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+            padded = self._normalized(padded)
         return np.ascontiguousarray(padded.transpose(2, 0, 1))
 
     def stack(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Batch inputs of several sizes: (B, 3, max h, max w), padded like :meth:`pad`."""
         height, width = (max(array.shape[axis] for array in inputs) for axis in (1, 2))
-        fill = np.zeros(3, np.float32) if not self.normalized_inside else np.asarray(self.mean, np.float32)
+        fill = self._fill() if self.normalized_inside else self._normalized(self._fill())
         batch = np.empty((len(inputs), 3, height, width), np.float32)
         batch[:] = fill[None, :, None, None]
         for row, array in zip(batch, inputs):
             row[:, :array.shape[1], :array.shape[2]] = array
         return batch
+
+    def _fill(self) -> np.ndarray:
+        return np.asarray(self.mean if self.pad_value is None else self.pad_value, dtype=np.float32)
+
+    def _normalized(self, pixels: np.ndarray) -> np.ndarray:
+        return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
     def _resized_size(self, shape: tuple[int, int]) -> tuple[int, int]:
         """(width, height) after the resize, so that it also fits a fixed file."""
@@ -121,12 +129,13 @@ def describe_preprocessing(data_preprocessor: Any, pipeline: Iterable[dict],
         pipeline: the test pipeline of the config; its first resize gives the scale.
         input_size: (height, width) of a fixed file, None for a dynamic one.
     """
-    swaps = bool(getattr(data_preprocessor, '_channel_conversion', False)
-                 or getattr(data_preprocessor, 'channel_conversion', False))
+    # MMEngine's ImgDataPreprocessor keeps the swap in a private flag, ours names the order
+    swaps = getattr(data_preprocessor, '_channel_conversion', False)
+    order = getattr(data_preprocessor, 'channel_order', 'RGB' if swaps else 'BGR')
     resize = find_resize(pipeline)
     scale = resize.get('scale')
     return Preprocessing(
-        channel_order='RGB' if swaps else 'BGR',
+        channel_order=order,
         mean=_values(getattr(data_preprocessor, 'mean', None), 0.0),
         std=_values(getattr(data_preprocessor, 'std', None), 1.0),
         scale=[int(side) for side in scale] if scale else None,

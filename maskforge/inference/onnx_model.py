@@ -13,11 +13,13 @@ from torch import Tensor
 
 from maskforge.export import Preprocessing, open_session, parse_metadata
 from maskforge.ops.masks import paste_to_rles
+from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample, InstanceMasks
 
 WARNING = 30
 
 
+@MODELS.register_module()
 class OnnxModel(BaseModel):
     """Runs an exported file with onnxruntime behind the models' contract (``test_step``, ``mode='predict'``).
 
@@ -98,8 +100,13 @@ class OnnxModel(BaseModel):
             DetDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
         for sample, output, factor in zip(data_samples, self.run(prepared), factors):
             scale = np.asarray(sample.metainfo.get('scale_factor', (1.0, 1.0))[:2]) * factor
-            sample.pred_instances = to_instances(output, scale, sample.ori_shape)
+            sample.pred_instances = self.to_instances(output, scale, sample.ori_shape)
         return data_samples
+
+    def to_instances(self, output: dict[str, np.ndarray], scale: Sequence[float],
+                     ori_shape: tuple[int, int]) -> InstanceData:
+        """Outputs of one image as predictions in the original image; see :func:`to_instances`."""
+        return to_instances(output, scale, ori_shape, mask_threshold=self.metadata.get('mask_threshold') or 0.5)
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Run prepared inputs (float32 (3, h, w) each); return the named outputs of each, in the input's frame."""
@@ -114,7 +121,8 @@ class OnnxModel(BaseModel):
         return found
 
 
-def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shape: tuple[int, int]) -> InstanceData:
+def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shape: tuple[int, int], *,
+                 mask_threshold: float = 0.5) -> InstanceData:
     """Outputs of one image as predictions in the original image.
 
     Args:
@@ -122,6 +130,7 @@ def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shap
             masks ``masks`` (N, S, S) probabilities inside the boxes; rows with score 0 are padding.
         scale: (x, y) from the original image to the input.
         ori_shape: (height, width) of the original image.
+        mask_threshold: pixels of a mask have at least this probability.
     """
     valid = output['scores'] > 0
     boxes = output['boxes'][valid].astype(np.float32) / np.asarray([*scale, *scale], np.float32)
@@ -131,7 +140,7 @@ def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shap
                          labels=torch.from_numpy(output['labels'][valid].astype(np.int64)))
     if 'masks' in output:
         masks = torch.from_numpy(np.ascontiguousarray(output['masks'][valid], dtype=np.float32))
-        rles = paste_to_rles(masks, boxes, (height, width)) if len(masks) else []
+        rles = paste_to_rles(masks, boxes, (height, width), threshold=mask_threshold) if len(masks) else []
         found.masks = InstanceMasks(rles, height, width)
     order = torch.argsort(found.scores, descending=True, stable=True)
     return found[order]

@@ -72,5 +72,5 @@ def runner(tmp_path, images):
     (tmp_path / 'toy.py').write_text('')
     loader = dict(dataset=dict(type='Any', pipeline=pipeline))
     cfg = Config(dict(test_dataloader=loader), filename=str(tmp_path / 'toy.py'))
-    return SimpleNamespace(model=ToyDetector(), cfg=cfg, work_dir=str(tmp_path / 'work'), _load_from='x.pth',
+    return SimpleNamespace(model=ToyDetector(), cfg=cfg, work_dir=str(tmp_path / 'work'), _load_from=None,
                            _resume=False, load_or_resume=lambda: None)

@@ -166,8 +166,6 @@ class CheckpointHook(Hook):
     def _write(self, runner, path: Path, meta: dict[str, int], **options: bool) -> None:
         """Write and check a checkpoint on all ranks together; if it fails, all of them raise."""
         runner.call_hook('before_write_checkpoint')  # on all ranks, unlike `before_save_checkpoint`
-        if hasattr(runner.optim_wrapper, 'synchronize_partial_gradients'):
-            runner.optim_wrapper.synchronize_partial_gradients()
         problem: Exception | str | None = None
         try:
             runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False, **options)

@@ -288,7 +288,8 @@ def _check(item, height: int, width: int, *, where: str) -> Segmentation:
 
 
 def _nearest(old: int, new: int) -> np.ndarray:
-    return np.minimum(np.arange(new) * (old / new), old - 1).astype(np.int32)
+    # 1 / (new / old), not old / new: cv2 rounds in this order
+    return np.minimum(np.arange(new) * (1 / (new / old)), old - 1).astype(np.int32)
 
 
 def _span(start: int, length: int, limit: int) -> np.ndarray:

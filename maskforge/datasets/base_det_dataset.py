@@ -112,7 +112,9 @@ class BaseDetDataset(BaseDataset):
         for _ in range(1 if self.test_mode else self.max_refetch + 1):
             try:
                 sample, in_a_row = self.prepare_data(idx), 0
-            except BROKEN_RECORD as error:
+            except Exception as error:
+                if not _is_broken_record(error):
+                    raise
                 in_a_row += 1
                 self._handle_broken(idx, error, in_a_row)
                 sample = None
@@ -222,6 +224,11 @@ class BaseDetDataset(BaseDataset):
 
     def _source(self) -> str:
         return str(self.ann_file) if self.ann_file else type(self).__name__
+
+
+def _is_broken_record(error: Exception) -> bool:
+    # the chain of transforms raises an error again under a plainer type; the cause is the error itself
+    return isinstance(error, BROKEN_RECORD) or isinstance(error.__cause__, BROKEN_RECORD)
 
 
 def _sizes_of(records: Any) -> np.ndarray:

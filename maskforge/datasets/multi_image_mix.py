@@ -15,8 +15,8 @@ from .pipeline import build_transform
 class MultiImageMixDataset(IndexMap):
     """Runs a second pipeline whose transforms may ask for further records of the same data set.
 
-    A transform with ``get_indices(dataset) -> int | list[int]`` finds those records, after the data set's own
-    pipeline, in ``results['mix_results']``.
+    A transform with ``get_indexes(dataset) -> int | list[int]`` (or ``get_indices``) finds those records, after the
+    data set's own pipeline, in ``results['mix_results']``.
 
     Args:
         dataset: config or data set; its own pipeline ends before packing.
@@ -58,22 +58,23 @@ class MultiImageMixDataset(IndexMap):
 
     def _apply(self, name: str, transform: Callable, results: dict) -> dict:
         """Apply one transform, with new partners until it succeeds."""
-        wants_partners = hasattr(transform, 'get_indices')  # MMDetection's contract for mixing transforms
-        for _ in range(self.max_refetch if wants_partners else 1):
+        # MMDetection's contract for mixing transforms, which has gone by both names
+        choose = getattr(transform, 'get_indexes', None) or getattr(transform, 'get_indices', None)
+        attempts = self.max_refetch if choose else 1
+        for _ in range(attempts):
             attempt = copy.deepcopy(results)
-            if wants_partners:
-                attempt['mix_results'] = self._partners(transform)
+            if choose:
+                attempt['mix_results'] = self._partners(choose)
                 if any(partner is None for partner in attempt['mix_results']):
                     continue
             attempt = transform(attempt)
             if attempt is not None:
                 attempt.pop('mix_results', None)
                 return attempt
-        raise ValueError(f'{name} gave None {self.max_refetch if wants_partners else 1} times in a row for '
-                         f'{results.get("img_path", "a record")}.')
+        raise ValueError(f'{name} gave None {attempts} times in a row for {results.get("img_path", "a record")}.')
 
-    def _partners(self, transform: Callable) -> list[Any]:
-        indices = transform.get_indices(self.datasets[0])
+    def _partners(self, choose: Callable[[Any], int | Sequence[int]]) -> list[Any]:
+        indices = choose(self.datasets[0])
         indices = [indices] if isinstance(indices, (int, np.integer)) else indices
         return [copy.deepcopy(self.datasets[0][int(index)]) for index in indices]
 

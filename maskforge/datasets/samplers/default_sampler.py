@@ -64,7 +64,13 @@ class DefaultSampler(Sampler):
 
 
 def epoch_order(size: int, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
-    """Indices 0..size-1 in the order of one epoch, int64."""
+    """Indices 0..size-1 in the order of one epoch, int64.
+
+    Raises:
+        ValueError: there is nothing to order.
+    """
+    if size == 0:
+        raise ValueError('the data set is empty; nothing can be sampled.')
     if not shuffle:
         return np.arange(size)
     generator = torch.Generator()

@@ -6,6 +6,8 @@ from .model import FasterRCNN, MaskRCNN
 from .roi_head import StandardRoIHead
 from .rpn import RPNHead
 from .sampling import RandomSampler
+from .weights import MMDetectionRCNNLayout, TorchvisionRCNNLayout
 
-__all__ = ['ConvFCBBoxHead', 'FCNMaskHead', 'FasterRCNN', 'MaskRCNN', 'MaxIoUAssigner', 'RPNHead', 'RandomSampler',
-           'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead', 'StandardRoIHead']
+__all__ = ['ConvFCBBoxHead', 'FCNMaskHead', 'FasterRCNN', 'MMDetectionRCNNLayout', 'MaskRCNN', 'MaxIoUAssigner',
+           'RPNHead', 'RandomSampler',
+           'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead', 'StandardRoIHead', 'TorchvisionRCNNLayout']

@@ -36,7 +36,9 @@ class MaskRCNN(BaseModel):
                  neck: Mapping | None = None, train_cfg: Mapping | None = None,
                  data_preprocessor: Mapping | torch.nn.Module | None = None,
                  init_cfg: dict | list | None = None) -> None:
-        super().__init__(data_preprocessor or dict(type='DetDataPreprocessor'), init_cfg)
+        if not isinstance(data_preprocessor, torch.nn.Module):
+            data_preprocessor = MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor'))
+        super().__init__(data_preprocessor, init_cfg)
         train, test = dict(train_cfg or {}), dict(test_cfg)
         check_keys(train, ['rpn', 'rpn_proposal', 'rcnn'], 'train_cfg')
         check_keys(test, ['rpn', 'rcnn'], 'test_cfg')

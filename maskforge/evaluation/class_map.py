@@ -41,12 +41,11 @@ class ClassMap:
         return cls(tuple(names) if names is not None else tuple(str(i) for i in ids), ids)
 
     @classmethod
-    def match(cls, meta: Mapping | None, categories: Sequence[Mapping], *, source: str,
-              sort_categories: bool = False) -> 'ClassMap':
+    def match(cls, meta: Mapping | None, categories: Sequence[Mapping], *, source: str) -> 'ClassMap':
         """Line up the data set's classes with the categories of an annotation file.
 
         ``category_ids`` of the metainfo decide; where they do not fit the file, class names do. Without either, the
-        classes are the file's categories in the file's order (or by id with ``sort_categories``).
+        classes are the file's categories by rising id.
 
         Raises:
             ValueError: class names that the file does not have, or no common category at all.
@@ -54,7 +53,7 @@ class ClassMap:
         meta = meta or {}
         names, ids = meta.get('classes'), meta.get('category_ids')
         if names is None and ids is None:
-            rows = sorted(categories, key=lambda row: row['id']) if sort_categories else list(categories)
+            rows = sorted(categories, key=lambda row: row['id'])
             return cls(tuple(row['name'] for row in rows), tuple(row['id'] for row in rows))
         id_by_name = {row['name']: row['id'] for row in categories}
         name_by_id = {row['id']: row['name'] for row in categories}

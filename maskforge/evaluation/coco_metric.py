@@ -44,7 +44,8 @@ class CocoMetric(GatheredMetric):
         format_only: write the result files and compute nothing; needs ``outfile_prefix``.
         outfile_prefix: results are written to ``<prefix>.bbox.json`` and ``<prefix>.segm.json`` with the original
             image and category ids.
-        sort_categories: order the classes by category id where the data set names no classes.
+        sort_categories: always in effect: classes are matched by name or id, never by position, and where the data
+            set names none they are in the order of their ids. ``False`` is warned of.
         backend_args: storage back end of ``ann_file`` (MMEngine's file io).
         backend: ``'pycocotools'`` or ``'faster_coco_eval'`` (``pip install maskforge[fast]``).
         collect_device, prefix, collect_dir: see :class:`GatheredMetric`.
@@ -66,7 +67,7 @@ class CocoMetric(GatheredMetric):
                  metric_items: str | Sequence[str] | None = None,
                  format_only: bool = False,
                  outfile_prefix: str | Path | None = None,
-                 sort_categories: bool = False,
+                 sort_categories: bool = True,
                  backend: str = 'pycocotools',
                  backend_args: dict | None = None,
                  collect_device: str = 'cpu',
@@ -89,7 +90,10 @@ class CocoMetric(GatheredMetric):
         if ann_file is not None and not exists(ann_file, backend_args=backend_args):
             raise FileNotFoundError(f'CocoMetric.ann_file: {ann_file} does not exist.')
         self.ann_file, self.backend_args, self.classwise, self.backend = ann_file, backend_args, classwise, backend
-        self.format_only, self.outfile_prefix, self.sort_categories = format_only, outfile_prefix, sort_categories
+        self.format_only, self.outfile_prefix = format_only, outfile_prefix
+        if not sort_categories:
+            print_log('CocoMetric.sort_categories=False has no effect: classes are matched by name or id.',
+                      'current', logging.WARNING)
         self._truth: CocoTruth | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -123,8 +127,7 @@ class CocoMetric(GatheredMetric):
             return CocoTruth.from_results(results, self.dataset_meta or {})
         if self._truth is None:
             self._truth = CocoTruth.from_file(
-                self.ann_file, self.dataset_meta, with_masks='segm' in self.kinds,
-                sort_categories=self.sort_categories, backend_args=self.backend_args)
+                self.ann_file, self.dataset_meta, with_masks='segm' in self.kinds, backend_args=self.backend_args)
         return self._truth
 
     def _positions(self, results: list[ImageResult], truth: CocoTruth) -> list[int]:

@@ -34,12 +34,12 @@ class CocoTruth:
     has_masks: bool
 
     @classmethod
-    def from_file(cls, path: str | Path, meta: Mapping | None, *, with_masks: bool, sort_categories: bool = False,
+    def from_file(cls, path: str | Path, meta: Mapping | None, *, with_masks: bool,
                   backend_args: dict | None = None) -> 'CocoTruth':
         """Read a COCO JSON; annotations of categories that are not among the classes are left out."""
         # records that cannot be used stop a data set unless its config says otherwise; then the metric follows
         file = CocoJson.load(path, on_defect='skip', backend_args=backend_args)
-        classes = ClassMap.match(meta, file.categories, source=str(path), sort_categories=sort_categories)
+        classes = ClassMap.match(meta, file.categories, source=str(path))
         label_of = {original: label for label, original in enumerate(classes.ids)}
         # sorted by original id, so that ties between scores fall as in the reference implementation
         images = sorted((file.image(row) for row in range(len(file))), key=lambda image: image['id'])

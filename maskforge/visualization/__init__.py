@@ -3,5 +3,6 @@ from .det_local_visualizer import DetLocalVisualizer
 from .draw_instances import draw_instances
 from .palette import class_colors, distinct_color
 from .result_page import ResultPage
+from .tensorboard_vis_backend import TensorboardVisBackend
 
-__all__ = ['DetLocalVisualizer', 'ResultPage', 'class_colors', 'distinct_color', 'draw_instances']
+__all__ = ['DetLocalVisualizer', 'ResultPage', 'TensorboardVisBackend', 'class_colors', 'distinct_color', 'draw_instances']

@@ -139,7 +139,7 @@ class _Brush:
             return
         corners = np.rint(boxes * self.scale).astype(int)
         for (x0, y0, x1, y1), color in zip(corners.tolist(), colors):
-            cv2.rectangle(self.canvas, (x0, y0), (x1, y1), color[::-1], self.line_width, cv2.LINE_AA)
+            cv2.rectangle(self.canvas, (x0, y0), (x1, y1), color[::-1], self.line_width)
         if names is not None:
             for box, color, name in zip(corners.tolist(), colors, names):
                 self._add_label(box, color, name)

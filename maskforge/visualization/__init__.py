@@ -5,4 +5,5 @@ from .palette import class_colors, distinct_color
 from .result_page import ResultPage
 from .tensorboard_vis_backend import TensorboardVisBackend
 
-__all__ = ['DetLocalVisualizer', 'ResultPage', 'TensorboardVisBackend', 'class_colors', 'distinct_color', 'draw_instances']
+__all__ = ['DetLocalVisualizer', 'ResultPage', 'TensorboardVisBackend', 'class_colors', 'distinct_color',
+           'draw_instances']

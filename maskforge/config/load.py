@@ -147,11 +147,11 @@ def import_custom_modules(custom_imports: dict | None, *, folder: Path) -> None:
     """
     if not custom_imports:
         return
+    if not isinstance(custom_imports, dict) or set(custom_imports) - {'imports', 'allow_failed_imports'}:
+        raise ValueError('custom_imports must be dict(imports=[names], allow_failed_imports=False), '
+                         f'got {custom_imports!r}')
     names = custom_imports.get('imports', [])
     names = [names] if isinstance(names, str) else list(names)
-    if set(custom_imports) - {'imports', 'allow_failed_imports'} or not all(isinstance(name, str) for name in names):
-        raise ValueError(f'custom_imports must be dict(imports=[names], allow_failed_imports=False), '
-                         f'got {dict(custom_imports)}')
     for place in (str(Path.cwd()), str(folder)):
         if place not in sys.path:
             sys.path.append(place)

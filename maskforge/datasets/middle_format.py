@@ -36,8 +36,10 @@ class MiddleFormatDataset(BaseDetDataset):
             raise ValueError(f'{self.ann_file} has no class names; give them in the order of its labels: '
                              "metainfo=dict(classes=('first', 'second')).")
         named = tuple(file.metainfo.get('classes', classes))
-        return {old: new for new, old in enumerate(match_classes(classes, named, str(self.ann_file)))} | {
-            old: -1 for old, name in enumerate(named) if name not in classes}
+        rows = match_classes(classes, named, str(self.ann_file))
+        ids = file.metainfo.get('category_ids', range(len(named)))
+        self._metainfo['category_ids'] = tuple(ids[row] for row in rows)
+        return dict.fromkeys(range(len(named)), -1) | {old: new for new, old in enumerate(rows)}
 
     def _record(self, number: int, raw: dict, labels: dict[int, int], defects: list[Defect]) -> dict:
         instances = []

@@ -67,7 +67,7 @@ val_evaluator = dict(
 test_evaluator = val_evaluator
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
-val_cfg = dict(type='ValLoop')
+val_cfg = dict(type='ValLoop', val_loss=True)
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),

@@ -6,6 +6,7 @@ import sys
 from maskforge import __version__
 
 VERBS = {
+    'quickstart': ('quickstart', 'draw a data set, then train, test, export and infer on it'),
     'train': ('train', 'train a model'),
     'test': ('test', 'evaluate a checkpoint or an ONNX file'),
     'infer': ('infer', 'draw and write predictions for images and folders'),

@@ -149,6 +149,7 @@ class ExportLoop:
         return ExportReport(path, self.opset_version, compare(spec, path, batches))
 
     def _concluded(self, report: ExportReport) -> ExportReport:
+        report.write()
         if report.differences:
             print_log('\n' + report.table(), logger='current')
             if not any(entry.rows for entry in report.differences):

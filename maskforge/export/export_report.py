@@ -1,6 +1,7 @@
 """What an export has produced and how far it is from PyTorch."""
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from terminaltables import AsciiTable
@@ -70,3 +71,12 @@ class ExportReport:
             rows.append([images, entry.output, 'x'.join(map(str, entry.shape)), str(entry.rows),
                          f'{entry.largest:.3g}', f'{entry.mean:.3g}', f'{entry.tolerance:.3g}', verdict])
         return AsciiTable(rows, title=f'ONNX against PyTorch: {self.onnx_file.name}, opset {self.opset}').table
+
+    def write(self) -> Path:
+        """Write the report beside the file, as ``<name>.check.json``, and return its path."""
+        content = dict(onnx_file=self.onnx_file.name, opset=self.opset, passed=self.passed, skipped=self.skipped,
+                       largest_difference=self.largest_difference,
+                       differences=[asdict(entry) for entry in self.differences])
+        path = self.onnx_file.with_suffix('.check.json')
+        path.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        return path

@@ -1,6 +1,6 @@
 """The 1x schedule: 12 epochs of COCO at 16 images a step (8 GPUs x 2)."""
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1)
-val_cfg = dict(type='ValLoop')
+val_cfg = dict(type='ValLoop', val_loss=True)
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [

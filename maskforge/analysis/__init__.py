@@ -1,1 +1,1 @@
-"""What ``tools/analysis_tools`` and ``tools/benchmarks`` call; each module has a ``run`` function."""
+"""What the analysis tools do: ``run`` of each module; ``logs`` has ``plot_curve`` and ``cal_train_time``."""

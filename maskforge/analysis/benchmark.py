@@ -46,7 +46,7 @@ def run(config: str | Path | Config,
         repeat_num: how often to measure; the mean and the spread are reported.
         device: ``'cpu'``, ``'cuda'``, ...; a GPU where there is one.
         fuse_conv_bn: fold batch norms into convolutions before inference.
-        report: takes one line of text per measurement.
+        report: takes lines of text: one per measurement, then the summary.
         options: ``key=value`` changes of the config.
 
     Returns:
@@ -79,7 +79,16 @@ def run(config: str | Path | Config,
                  memory_mb=_memory(device if task == 'inference' else 'cpu'))
     if task == 'dataset':
         found['ms_by_transform'] = timer.means()
+    for line in _summary(found):
+        report(line)
     return found
+
+
+def _summary(found: dict[str, Any]) -> Iterator[str]:
+    yield (f'{found["task"]}: {found["images_per_second"]:.2f} +- {found["spread"]:.2f} images per second over '
+           f'{found["images"]} images, peak memory {found["memory_mb"]:.0f} MB')
+    for name, milliseconds in found.get('ms_by_transform', {}).items():
+        yield f'  {name:<30} {milliseconds:9.3f} ms per image'
 
 
 def _measure(source: Callable[[], Iterator[int]], max_iter: int, num_warmup: int, repeat_num: int, device: str,

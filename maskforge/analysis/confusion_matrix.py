@@ -65,7 +65,7 @@ def run(config: str | Path | Config,
         color_theme: str = 'Blues',
         title: str = 'Confusion matrix (share of the objects of each class)',
         options: Sequence[str] = ()) -> ConfusionMatrix:
-    """Match predictions with objects and write ``confusion_matrix.png`` and ``.json``.
+    """Match predictions with objects and write ``confusion_matrix.png`` and ``.json``; the table is printed.
 
     Within an image, predictions and objects are paired by falling IoU, whatever their classes; each takes part once.
     Predictions on ignored regions do not count.
@@ -102,6 +102,7 @@ def run(config: str | Path | Config,
         classes=[*matrix.classes, BACKGROUND], counts=matrix.counts.tolist(), score_thr=score_thr,
         tp_iou_thr=tp_iou_thr)), encoding='utf-8')
     draw_matrix(matrix, output_dir / 'confusion_matrix.png', color_theme=color_theme, title=title)
+    print(matrix.table())
     return matrix
 
 

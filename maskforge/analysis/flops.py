@@ -63,12 +63,18 @@ def _parameters(module: nn.Module) -> int:
 
 
 def _by_module(model: nn.Module, counter: FlopCounterMode, depth: int) -> list[tuple[str, float, int]]:
-    root = type(model).__name__
     counts = counter.get_flop_counts()
     rows = []
     for name, module in model.named_modules():
         if name and name.count('.') < depth:
-            flops = sum(counts.get(f'{root}.{name}', {}).values())
+            flops = _flops(module, f'{type(model).__name__}.{name}', counts)
             if flops or _parameters(module):
                 rows.append((name, flops / 1e9, _parameters(module)))
     return rows
+
+
+def _flops(module: nn.Module, name: str, counts: dict) -> int:
+    """The counter knows modules whose ``forward`` ran; lists of modules and mere containers are their parts' sum."""
+    if name in counts:
+        return sum(counts[name].values())
+    return sum(_flops(child, f'{name}.{part}', counts) for part, child in module.named_children())

@@ -9,14 +9,6 @@ import numpy as np
 _COUNTERS = {'step', 'epoch', 'iter', 'time', 'data_time', 'memory'}
 
 
-def run(logs: str | Path | Sequence[str | Path], *, task: str = 'plot_curve', **settings) -> Path | list[dict]:
-    """Do one of the tasks: ``'plot_curve'`` (:func:`plot_curve`) or ``'cal_train_time'`` (:func:`cal_train_time`)."""
-    tasks = {'plot_curve': plot_curve, 'cal_train_time': cal_train_time}
-    if task not in tasks:
-        raise ValueError(f'task={task!r} is not one of {", ".join(tasks)}.')
-    return tasks[task](logs, **settings)
-
-
 def plot_curve(logs: str | Path | Sequence[str | Path],
                *,
                keys: Sequence[str] | None = None,

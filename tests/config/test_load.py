@@ -1,4 +1,5 @@
 """Loading: inheritance, substitution, errors with file and line, text."""
+
 import logging
 
 import pytest
@@ -7,13 +8,19 @@ from maskforge.config import Config, config_text, find_config, load_config, ship
 
 
 def test_inheritance(write):
-    write('base.py', "lr = 0.1\nmodel = dict(type='A', depth=50, norm=dict(type='BN'))\noptimizer_name = 'SGD'\n"
-                     "pipeline = [dict(type='Load')]\n")
-    child = write('sub/child.py', "_base_ = ['../base.py']\nimport math\n"
-                  "model = dict(depth=18, norm=dict(_delete_=True, type='GN'))\n"
-                  "pipeline = _base_.pipeline + [dict(type='Flip')]\nother = {{_base_.model}}\n"
-                  "name = '{{_base_.optimizer_name}}-x'\nwork_dir = 'runs/{{fileBasenameNoExtension}}'\n"
-                  "def helper():\n    return 1\ntwo = [math.floor(lr) for lr in (2.5,)]\n")
+    write(
+        'base.py',
+        "lr = 0.1\nmodel = dict(type='A', depth=50, norm=dict(type='BN'))\noptimizer_name = 'SGD'\n"
+        "pipeline = [dict(type='Load')]\n",
+    )
+    child = write(
+        'sub/child.py',
+        "_base_ = ['../base.py']\nimport math\n"
+        "model = dict(depth=18, norm=dict(_delete_=True, type='GN'))\n"
+        "pipeline = _base_.pipeline + [dict(type='Flip')]\nother = {{_base_.model}}\n"
+        "name = '{{_base_.optimizer_name}}-x'\nwork_dir = 'runs/{{fileBasenameNoExtension}}'\n"
+        'def helper():\n    return 1\ntwo = [math.floor(lr) for lr in (2.5,)]\n',
+    )
     cfg = load_config(child)
     assert isinstance(cfg, Config)
     assert cfg.model == dict(type='A', depth=18, norm=dict(type='GN'))
@@ -33,8 +40,10 @@ def test_shared_objects_are_separate(write):
 @pytest.mark.parametrize('suffix', ['json', 'yaml'])
 def test_data_files(write, suffix):
     write('base.json', '{"model": {"depth": 50}, "n": 3}')
-    text = {'json': '{"_base_": "base.json", "model": {"type": "A"}, "m": "{{_base_.n}}", "s": "n={{_base_.n}}"}',
-            'yaml': '_base_: base.json\nmodel: {type: A}\nm: "{{_base_.n}}"\ns: "n={{_base_.n}}"\n'}[suffix]
+    text = {
+        'json': '{"_base_": "base.json", "model": {"type": "A"}, "m": "{{_base_.n}}", "s": "n={{_base_.n}}"}',
+        'yaml': '_base_: base.json\nmodel: {type: A}\nm: "{{_base_.n}}"\ns: "n={{_base_.n}}"\n',
+    }[suffix]
     cfg = load_config(write(f'a.{suffix}', text))
     assert cfg.model == dict(type='A', depth=50)
     assert (cfg.m, cfg.s) == (3, 'n=3')
@@ -49,20 +58,23 @@ def test_environment(write, monkeypatch):
     assert cfg.env_variables == {'MF_ROOT': '/data'}
 
 
-@pytest.mark.parametrize(('text', 'error', 'message'), [
-    ('a = 1\nb = [\n', ValueError, r'bad\.py:\d: syntax error'),
-    ('a = 1\nb = a.x\n', ValueError, r'bad\.py:2: AttributeError'),
-    ('a = 1\n\nb = undefined_name\n', ValueError, r"bad\.py:3: NameError: name 'undefined_name'"),
-    ("_base_ = 'base.py'\nb = _base_.trian_pipeline\n", ValueError, r'bad\.py:2: .*did you mean train_pipeline'),
-    ("_base_ = 'bas.py'\n", FileNotFoundError, r"bad\.py: _base_ 'bas\.py'.*Near names .*base\.py"),
-    ("_base_ = 'bad.py'\n", ValueError, 'goes in a circle'),
-    ("_base_ = ['base.py', 'base2.py']\n", ValueError, "'model' is set by two of its bases"),
-    ("_base_ = 'base.py'\ntrain_pipeline = dict(a=1)\n", TypeError, r'bad\.py: .*_delete_=True'),
-    ("_base_ = 'nopackage::x.py'\n", FileNotFoundError, 'package nopackage is not installed'),
-    ("x = '{{$MF_UNSET:}}'\n", ValueError, 'environment variable MF_UNSET is not set'),
-    ("custom_imports = dict(imports=['no_such_module_mf'])\n", ImportError, "module 'no_such_module_mf' cannot be"),
-    ("custom_imports = ['x']\n", ValueError, 'custom_imports must be dict'),
-])
+@pytest.mark.parametrize(
+    ('text', 'error', 'message'),
+    [
+        ('a = 1\nb = [\n', ValueError, r'bad\.py:\d: syntax error'),
+        ('a = 1\nb = a.x\n', ValueError, r'bad\.py:2: AttributeError'),
+        ('a = 1\n\nb = undefined_name\n', ValueError, r"bad\.py:3: NameError: name 'undefined_name'"),
+        ("_base_ = 'base.py'\nb = _base_.trian_pipeline\n", ValueError, r'bad\.py:2: .*did you mean train_pipeline'),
+        ("_base_ = 'bas.py'\n", FileNotFoundError, r"bad\.py: _base_ 'bas\.py'.*Near names .*base\.py"),
+        ("_base_ = 'bad.py'\n", ValueError, 'goes in a circle'),
+        ("_base_ = ['base.py', 'base2.py']\n", ValueError, "'model' is set by two of its bases"),
+        ("_base_ = 'base.py'\ntrain_pipeline = dict(a=1)\n", TypeError, r'bad\.py: .*_delete_=True'),
+        ("_base_ = 'nopackage::x.py'\n", FileNotFoundError, 'package nopackage is not installed'),
+        ("x = '{{$MF_UNSET:}}'\n", ValueError, 'environment variable MF_UNSET is not set'),
+        ("custom_imports = dict(imports=['no_such_module_mf'])\n", ImportError, "module 'no_such_module_mf' cannot be"),
+        ("custom_imports = ['x']\n", ValueError, 'custom_imports must be dict'),
+    ],
+)
 def test_errors(write, text, error, message):
     write('base.py', "train_pipeline = [1]\nmodel = dict(type='A')\n")
     write('base2.py', "model = dict(type='B')\n")
@@ -72,29 +84,34 @@ def test_errors(write, text, error, message):
 
 def test_missing_file(write):
     path = write('mask-rcnn_r50.py', '')
-    with pytest.raises(FileNotFoundError, match='Near names .*mask-rcnn_r50.py'):
+    with pytest.raises(FileNotFoundError, match=r'Near names .*mask-rcnn_r50.py'):
         load_config(path.with_name('maskrcnn_r50.py'))
     with pytest.raises(FileNotFoundError, match='is a folder'):
         load_config(path.parent)
-    with pytest.raises(FileNotFoundError, match='maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'):
+    with pytest.raises(FileNotFoundError, match=r'maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'):
         load_config('no/such/folder/mask-rcnn_r50_fpn_1x_coc.py')
 
 
 def test_read_base(write):
     write('base.py', "model = dict(type='A')\n")
-    path = write('child.py', 'from mmengine.config import read_base\nwith read_base():\n    from .base import *\nlr = 0.1\n')
+    path = write(
+        'child.py', 'from mmengine.config import read_base\nwith read_base():\n    from .base import *\nlr = 0.1\n'
+    )
     cfg = load_config(path, options=['model.type=B'])
     assert (cfg.model.type, cfg.lr) == ('B', 0.1)
-    bad = write('worse.py', 'from mmengine.config import read_base\nimport math\nwith read_base():\n'
-                            '    from .base import *\nlr = undefined\n')
+    bad = write(
+        'worse.py',
+        'from mmengine.config import read_base\nimport math\nwith read_base():\n'
+        '    from .base import *\nlr = undefined\n',
+    )
     with pytest.raises(ValueError, match=r'worse\.py:5: NameError'):
         load_config(bad)
 
 
 def test_package_names():
     assert find_config('maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py').name == 'mask-rcnn_r50_fpn_1x_coco.py'
-    assert find_config('maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_coco') .suffix == '.py'
-    with pytest.raises(FileNotFoundError, match='does not exist in package maskforge.*1x_coco.py'):
+    assert find_config('maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_coco').suffix == '.py'
+    with pytest.raises(FileNotFoundError, match=r'does not exist in package maskforge.*1x_coco.py'):
         find_config('maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_cocco.py')
 
 
@@ -134,8 +151,14 @@ def test_custom_imports_beside_the_config(write, monkeypatch):
 
 
 def test_text():
-    values = dict(a=dict(b=(1,), c={'x-y': float('inf'), 'class': -float('inf')}, d=[]), encryption_key='secret', f=print,
-                  g={1: None}, h='it\'s', s={3})
+    values = dict(
+        a=dict(b=(1,), c={'x-y': float('inf'), 'class': -float('inf')}, d=[]),
+        encryption_key='secret',
+        f=print,
+        g={1: None},
+        h="it's",
+        s={3},
+    )
     text = config_text(values)
     assert 'secret' not in text and "encryption_key = '***'" in text
     space: dict = {}

@@ -1,4 +1,5 @@
 """Typing of --cfg-options."""
+
 import math
 
 import pytest
@@ -6,31 +7,80 @@ import pytest
 from maskforge.config.options import merge_dicts, merge_options, parse_options, parse_value
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
-    ('1', 1), ('-5', -5), ('1_000', 1000), ('0x10', 16), ('0b101', 5), ('-0x10', -16), ('007', 7),
-    ('1e-4', 1e-4), ('1.', 1.), ('inf', math.inf),
-    ('true', True), ('False', False), ('none', None), ('null', None), ('None', None),
-    ('', ''), ('""', ''), ('"1"', '1'), ("'none'", 'none'), ('r50', 'r50'), ('a b', 'a b'), (' x ', 'x'),
-    ('1,2', [1, 2]), ('1,', [1]), ('a,b', ['a', 'b']), ('[1, 2]', [1, 2]), ('(1,2)', (1, 2)), ('(1)', (1,)),
-    ('[]', []), ('()', ()), ('{}', {}), ('dict()', {}),
-    ('["1","2"]', ['1', '2']), ('[(1333,800),(1333,640)]', [(1333, 800), (1333, 640)]), ('[[1],[2,[3]]]', [[1], [2, [3]]]),
-    ('{"x":1}', {'x': 1}), ('{x: {y: none}}', {'x': {'y': None}}), ('dict(x=1, y=[a,(2,)])', {'x': 1, 'y': ['a', (2,)]}),
-    ("dict(type='SGD', lr=0x1)", {'type': 'SGD', 'lr': 1}), ('{1: a}', {1: 'a'}),
-    ('http://host:80/a=b?c', 'http://host:80/a=b?c'), ('img(1).jpg', 'img(1).jpg'), ('(a)b', '(a)b'),
-    ('"a,b"', 'a,b'), ('"say \\"x\\""', 'say "x"'), ('C:\\data\\x', 'C:\\data\\x'), ('0x', '0x'),
-])
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('1', 1),
+        ('-5', -5),
+        ('1_000', 1000),
+        ('0x10', 16),
+        ('0b101', 5),
+        ('-0x10', -16),
+        ('007', 7),
+        ('1e-4', 1e-4),
+        ('1.', 1.0),
+        ('inf', math.inf),
+        ('true', True),
+        ('False', False),
+        ('none', None),
+        ('null', None),
+        ('None', None),
+        ('', ''),
+        ('""', ''),
+        ('"1"', '1'),
+        ("'none'", 'none'),
+        ('r50', 'r50'),
+        ('a b', 'a b'),
+        (' x ', 'x'),
+        ('1,2', [1, 2]),
+        ('1,', [1]),
+        ('a,b', ['a', 'b']),
+        ('[1, 2]', [1, 2]),
+        ('(1,2)', (1, 2)),
+        ('(1)', (1,)),
+        ('[]', []),
+        ('()', ()),
+        ('{}', {}),
+        ('dict()', {}),
+        ('["1","2"]', ['1', '2']),
+        ('[(1333,800),(1333,640)]', [(1333, 800), (1333, 640)]),
+        ('[[1],[2,[3]]]', [[1], [2, [3]]]),
+        ('{"x":1}', {'x': 1}),
+        ('{x: {y: none}}', {'x': {'y': None}}),
+        ('dict(x=1, y=[a,(2,)])', {'x': 1, 'y': ['a', (2,)]}),
+        ("dict(type='SGD', lr=0x1)", {'type': 'SGD', 'lr': 1}),
+        ('{1: a}', {1: 'a'}),
+        ('http://host:80/a=b?c', 'http://host:80/a=b?c'),
+        ('img(1).jpg', 'img(1).jpg'),
+        ('(a)b', '(a)b'),
+        ('"a,b"', 'a,b'),
+        ('"say \\"x\\""', 'say "x"'),
+        ('C:\\data\\x', 'C:\\data\\x'),
+        ('0x', '0x'),
+    ],
+)
 def test_value(text, expected):
     value = parse_value(text)
     assert value == expected
     assert type(value) is type(expected)
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    ('[1', r"unbalanced bracket: '\]' is missing"), ('1]', r"unbalanced bracket '\]'"), ('(1,[2)', 'unbalanced bracket'),
-    ('foo(', 'quote the value'), ('{"a":1', 'unbalanced bracket'), ('"a', 'never closed'), ('[1,,2]', 'empty element'),
-    (',', 'empty element'), ('1e400', 'too large for a float'), ('{a}', 'a dict needs key:value'),
-    ('dict(1)', 'a dict needs key=value'),
-])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[1', r"unbalanced bracket: '\]' is missing"),
+        ('1]', r"unbalanced bracket '\]'"),
+        ('(1,[2)', 'unbalanced bracket'),
+        ('foo(', 'quote the value'),
+        ('{"a":1', 'unbalanced bracket'),
+        ('"a', 'never closed'),
+        ('[1,,2]', 'empty element'),
+        (',', 'empty element'),
+        ('1e400', 'too large for a float'),
+        ('{a}', 'a dict needs key:value'),
+        ('dict(1)', 'a dict needs key=value'),
+    ],
+)
 def test_bad_value(text, message):
     with pytest.raises(ValueError, match=message):
         parse_value(text)
@@ -46,25 +96,31 @@ def test_options():
         parse_options(['a=[1'])
 
 
-@pytest.mark.parametrize(('options', 'expected'), [
-    ({'model.l.0.k': 5}, dict(model=dict(l=[dict(k=5), 2], t=(1, 2)), n=None, x=1)),
-    ({'model.l.-1': 9}, dict(model=dict(l=[dict(k=1), 9], t=(1, 2)), n=None, x=1)),
-    ({'model.t.1': 9}, dict(model=dict(l=[dict(k=1), 2], t=(1, 9)), n=None, x=1)),
-    ({'n.a.b': 1}, dict(model=dict(l=[dict(k=1), 2], t=(1, 2)), n=dict(a=dict(b=1)), x=1)),
-    ({'model': dict(t=0)}, dict(model=dict(l=[dict(k=1), 2], t=0), n=None, x=1)),
-    ({'model': dict(_delete_=True, t=0)}, dict(model=dict(t=0), n=None, x=1)),
-])
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ({'model.l.0.k': 5}, dict(model=dict(l=[dict(k=5), 2], t=(1, 2)), n=None, x=1)),
+        ({'model.l.-1': 9}, dict(model=dict(l=[dict(k=1), 9], t=(1, 2)), n=None, x=1)),
+        ({'model.t.1': 9}, dict(model=dict(l=[dict(k=1), 2], t=(1, 9)), n=None, x=1)),
+        ({'n.a.b': 1}, dict(model=dict(l=[dict(k=1), 2], t=(1, 2)), n=dict(a=dict(b=1)), x=1)),
+        ({'model': dict(t=0)}, dict(model=dict(l=[dict(k=1), 2], t=0), n=None, x=1)),
+        ({'model': dict(_delete_=True, t=0)}, dict(model=dict(t=0), n=None, x=1)),
+    ],
+)
 def test_merge_options(options, expected):
     values = dict(model=dict(l=[dict(k=1), 2], t=(1, 2)), n=None, x=1)
     merge_options(values, options)
     assert values == expected
 
 
-@pytest.mark.parametrize(('options', 'error', 'message'), [
-    ({'l.2': 1}, KeyError, "option 'l.2': index 2 is beyond the list, which has 2 items"),
-    ({'l.a': 1}, KeyError, "'a' indexes a list of 2"),
-    ({'x.y': 1}, TypeError, "cannot set 'y' inside 1"),
-])
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        ({'l.2': 1}, KeyError, "option 'l.2': index 2 is beyond the list, which has 2 items"),
+        ({'l.a': 1}, KeyError, "'a' indexes a list of 2"),
+        ({'x.y': 1}, TypeError, "cannot set 'y' inside 1"),
+    ],
+)
 def test_bad_merge(options, error, message):
     with pytest.raises(error, match=message):
         merge_options(dict(l=[1, 2], x=1), options)

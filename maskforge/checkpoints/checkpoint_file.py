@@ -1,5 +1,6 @@
 """Checkpoint files on the disk: written atomically, checked, read without running anything that they contain."""
 import os
+import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,13 @@ from .foreign_globals import dtype_classes, stand_in
 from .remote import is_remote, local_copy
 
 TRUST_VARIABLE = 'MASKFORGE_TRUST_CHECKPOINTS'
+
+_ALLOWED_BY_TORCH = {'collections.OrderedDict', 'collections.Counter', '_codecs.encode', 'builtins.bytearray',
+                     'builtins.set', 'builtins.complex'}
+
+
+class UnsafeCheckpointError(ValueError):
+    """The file would run code while it is read."""
 
 
 def save_checkpoint(obj: Any, path: str | os.PathLike) -> Path:
@@ -70,28 +78,43 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', *, trust
 
 def _read_restricted(path: Path, map_location: Any) -> dict:
     try:
-        with safe_globals(_stand_ins(path)):
+        allowed = _stand_ins(path, _class_names(path))
+        with safe_globals(allowed):
             return torch.load(path, map_location=map_location, weights_only=True)
-    except ValueError:
+    except UnsafeCheckpointError:
         raise
     except Exception as error:
         if not is_whole(path):
-            raise ValueError(f'checkpoint {path} is torn: its checksums do not hold. The run that wrote it was '
-                             f'interrupted, or the copy is incomplete. Use an older checkpoint of the folder, or '
-                             f'copy the file again.') from error
+            raise ValueError(f'checkpoint {path} is torn: it does not have the content that its format promises. The '
+                             f'run that wrote it was interrupted, or the copy is incomplete. Use an older checkpoint '
+                             f'of the folder, or copy the file again.') from error
         first_line = str(error).strip().split('\n')[0]
         raise ValueError(f'{path} could not be read as a checkpoint: {first_line}') from error
 
 
-def _stand_ins(path: Path) -> list[tuple[Any, str]]:
+def _class_names(path: Path) -> list[str]:
+    """Dotted names of all classes and functions in the file that PyTorch does not allow by itself."""
+    with open(path, 'rb') as stream:
+        if stream.read(2) == b'PK':
+            return get_unsafe_globals_in_checkpoint(path)
+    # the format before PyTorch 1.6: magic number, protocol, system, content, keys; pickles in a row, then raw data
+    names = set()
+    with open(path, 'rb') as stream:
+        for _ in range(5):
+            names.update(argument.replace(' ', '.').replace('__builtin__.', 'builtins.')  # Python 2's name
+                         for operation, argument, _ in pickletools.genops(stream) if operation.name == 'GLOBAL')
+    return sorted(name for name in names - _ALLOWED_BY_TORCH if not name.startswith('torch.'))
+
+
+def _stand_ins(path: Path, names: list[str]) -> list[tuple[Any, str]]:
     """Harmless replacements for the classes in the file; an unknown one is an error that names it."""
-    names = get_unsafe_globals_in_checkpoint(path)
     resolved = {name: stand_in(name) for name in names}
     refused = sorted(name for name, found in resolved.items() if found is None)
     if refused:
-        raise ValueError(f'checkpoint {path} is refused: besides tensors it contains {", ".join(refused)}, and '
-                         f'reading that could run code. If the file is your own, set {TRUST_VARIABLE}=1 (or pass '
-                         f'trust=True) and save the weights anew.')
+        raise UnsafeCheckpointError(
+            f'checkpoint {path} is refused: besides tensors it contains {", ".join(refused)}, and reading that could '
+            f'run code. If the file is your own, set {TRUST_VARIABLE}=1 (or pass trust=True) and save the weights '
+            f'anew.')
     numpy_types = dtype_classes() if any(name.startswith('numpy') for name in names) else []
     return [*((found, name) for name, found in resolved.items()), *numpy_types]
 

@@ -3,12 +3,13 @@ import copy
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, sync_random_seed
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only, sync_random_seed
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, set_random_seed
 from mmengine.runner import Runner as _Runner
@@ -22,6 +23,7 @@ from maskforge.checkpoints import (
     save_checkpoint,
     translate,
     unwrap,
+    write_atomically,
     write_last_checkpoint,
 )
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE
@@ -125,6 +127,17 @@ class Runner(_Runner):
         self.logger.info('\n'.join(['Run:', *(f'    {key:<{width}}  {value}' for key, value in facts.items())]))
         for note in self._notes:
             self.logger.warning(note)
+
+    @cached_property
+    def config_text(self) -> str:
+        """The merged config as a Python file; formatted once, because that takes a good part of a second."""
+        return self.cfg.pretty_text
+
+    @master_only
+    def dump_config(self) -> None:
+        """Write the merged config to ``work_dir/<config name>.py``."""
+        name = Path(self.cfg.filename).name if self.cfg.filename else f'{self.timestamp}.py'
+        write_atomically(Path(self.work_dir) / name, lambda stream: stream.write(self.config_text.encode()))
 
     def get_hooks_info(self) -> str:
         """One line: the hooks in the order in which they run."""

@@ -86,7 +86,7 @@ def collect_checkpoint(runner, meta: dict[str, Any], *, optimizer: bool, schedul
     """
     loop = runner.train_loop
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None)
-    facts = dict(cfg=runner.cfg.pretty_text, seed=runner.seed, experiment_name=runner.experiment_name,
+    facts = dict(cfg=runner.config_text, seed=runner.seed, experiment_name=runner.experiment_name,
                  time=time.strftime('%Y%m%d_%H%M%S'), world_size=runner.world_size,
                  batch_over_all_ranks=runner.batch_over_all_ranks,
                  **{f'{name.replace("-", "_")}_version': number for name, number in package_versions().items()})

@@ -74,11 +74,13 @@ def toy_config(work_dir, **changes):
         train_dataloader=dict(loader, dataset=data, sampler=dict(type='DefaultSampler', shuffle=True)),
         val_dataloader=dict(loader, dataset=dict(data, size=11, random=False),
                             sampler=dict(type='DefaultSampler', shuffle=False)),
-        train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1), val_cfg=dict(), val_evaluator=dict(type='ToyMetric'),
+        train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1), val_cfg=dict(),
+        val_evaluator=dict(type='ToyMetric'),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
         param_scheduler=[dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
                          dict(type='MultiStepLR', milestones=[2], by_epoch=True)],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=5)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1),
+                           logger=dict(type='LoggerHook', interval=5)),
         randomness=dict(seed=7), default_scope='maskforge', visualizer=None)
     return {**config, **changes}
 

@@ -1,0 +1,159 @@
+"""A run that is interrupted and resumed ends with the same bits as an unbroken one."""
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from maskforge.checkpoints import load_checkpoint
+from maskforge.engine import Runner
+from maskforge.registry import HOOKS
+
+
+class Interrupted(Exception):
+    pass
+
+
+@HOOKS.register_module(force=True)
+class StopAt(Hook):
+    """Breaks the run off after an iteration, as a power cut would."""
+
+    priority = 100
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.iteration:
+            raise Interrupted
+
+
+def by_iteration(interval):
+    return dict(checkpoint=dict(type='CheckpointHook', interval=interval, by_epoch=False),
+                logger=dict(type='LoggerHook', interval=5))
+
+
+def with_workers(config, workers):
+    config['train_dataloader'].update(num_workers=workers, persistent_workers=False)
+    return config
+
+
+def unbroken_and_resumed(config, tmp_path, stop, **changes):
+    """Train twice; returns both final checkpoints."""
+    finals = []
+    for name, hooks in (('unbroken', []), ('broken', [dict(type='StopAt', iteration=stop)])):
+        runner = Runner.from_cfg(config(tmp_path / name, custom_hooks=hooks, **changes))
+        if not hooks:
+            runner.train()
+        else:
+            with pytest.raises(Interrupted):
+                runner.train()
+            torch.manual_seed(99)  # whatever the new process does before it resumes
+            runner = Runner.from_cfg(config(tmp_path / name, resume=True, **changes))
+            runner.train()
+        finals.append(runner)
+    return finals
+
+
+def assert_same(first, second):
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+    states = [runner.optim_wrapper.optimizer.state_dict() for runner in (first, second)]
+    assert states[0]['param_groups'] == states[1]['param_groups']
+    for key, entry in states[0]['state'].items():
+        for name, value in entry.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1]['state'][key][name]))
+    assert first.iter == second.iter and first.epoch == second.epoch
+
+
+@pytest.mark.parametrize(('hooks', 'stop', 'workers'), [
+    pytest.param(by_iteration(4), 9, 0, id='within an epoch'),
+    pytest.param(by_iteration(4), 9, 2, id='within an epoch, 2 workers'),
+    pytest.param(by_iteration(6), 7, 0, id='last iteration of an epoch'),
+    pytest.param(dict(checkpoint=dict(type='CheckpointHook', interval=1)), 8, 2, id='end of an epoch, 2 workers'),
+])
+def test_epoch_loop(config, tmp_path, hooks, stop, workers):
+    def build(*args, **kwargs):
+        return with_workers(config(*args, **kwargs), workers)
+    assert_same(*unbroken_and_resumed(build, tmp_path, stop, default_hooks=hooks))
+
+
+@pytest.mark.parametrize('stop', [4, 11])
+def test_accumulated_gradients(config, tmp_path, stop):
+    optim = dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=4, clip_grad=dict(max_norm=1.0))
+    runs = unbroken_and_resumed(config, tmp_path, stop, optim_wrapper=optim, default_hooks=by_iteration(3))
+    assert_same(*runs)
+
+
+@pytest.mark.parametrize(('sampler', 'workers'), [('InfiniteSampler', 2), ('DefaultSampler', 0)])
+def test_iteration_loop(config, tmp_path, sampler, workers):
+    def build(*args, **kwargs):
+        result = with_workers(config(*args, **kwargs), workers)
+        result['train_dataloader']['sampler'] = dict(type=sampler, shuffle=True)
+        return result
+    runs = unbroken_and_resumed(build, tmp_path, 9, default_hooks=by_iteration(4),
+                                train_cfg=dict(by_epoch=False, max_iters=15, val_interval=4))
+    assert_same(*runs)
+
+
+def test_seed_that_nobody_chose_is_continued(config, tmp_path):
+    runs = unbroken_and_resumed(config, tmp_path, 9, default_hooks=by_iteration(4), randomness=dict(seed=None))
+    broken = load_checkpoint(tmp_path / 'broken' / 'iter_8.pth')
+    assert runs[1].seed == broken['meta']['seed'] != runs[0].seed
+
+
+def test_samplers_and_batch_samplers_of_users(config, tmp_path):
+    def build(*args, **kwargs):
+        result = config(*args, **kwargs)
+        result['train_dataloader'].update(sampler=dict(type='mmengine.DefaultSampler', shuffle=True))
+        return result
+    assert_same(*unbroken_and_resumed(build, tmp_path, 9, default_hooks=by_iteration(4)))
+
+
+def test_only_indices_are_skipped(config, tmp_path):
+    with pytest.raises(Interrupted):
+        Runner.from_cfg(config(tmp_path, custom_hooks=[dict(type='StopAt', iteration=5)],
+                               default_hooks=by_iteration(4))).train()
+    runner = Runner.from_cfg(config(tmp_path, resume=True, default_hooks=by_iteration(4),
+                                    train_cfg=dict(by_epoch=True, max_epochs=1)))
+    runner.train()
+    assert len(runner.train_dataloader.dataset.seen) == 22 - 16
+
+
+def test_epochs_draw_different_augmentations(config, tmp_path):
+    runner = Runner.from_cfg(config(tmp_path))
+    loader = runner.build_dataloader(config(tmp_path)['val_dataloader'] | dict(
+        dataset=dict(type='ToyDataset', size=4), sampler=dict(type='DefaultSampler', shuffle=False), num_workers=1),
+        seed=3)
+    epochs = []
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        epochs.append(next(iter(loader))[0])
+    assert not torch.equal(*epochs)
+
+
+def test_validation_does_not_touch_the_randomness_of_training(config, tmp_path):
+    runs = []
+    for name, interval in (('every', 1), ('never', 100)):
+        runner = Runner.from_cfg(config(tmp_path / name, train_cfg=dict(by_epoch=True, max_epochs=2,
+                                                                        val_interval=interval),
+                                        val_cfg=dict(val_loss=True)))
+        runner.train()
+        runs.append(runner)
+    assert_same(*runs)
+
+
+def test_validation_that_was_cut_off_is_made_up_for(config, tmp_path, monkeypatch):
+    from maskforge.engine.loops import ValLoop
+    calls = []
+    original = ValLoop.run
+
+    def run(self):
+        calls.append(self.runner.epoch)
+        if len(calls) == 2:
+            raise Interrupted
+        return original(self)
+
+    monkeypatch.setattr(ValLoop, 'run', run)
+    with pytest.raises(Interrupted):
+        Runner.from_cfg(config(tmp_path)).train()
+    Runner.from_cfg(config(tmp_path, resume=True)).train()
+    assert calls == [1, 2, 2, 3]

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from . import rle
 from .coco_parse import Annotations, Images, parse_annotations, parse_categories, parse_images
 from .defect import Defect, settle
-from .json_file import read_json_dict, write_json
+from .json_file import garbage_collection_paused, read_json_dict, write_json
 
 
 class CocoJson:
@@ -68,7 +68,8 @@ class CocoJson:
         defects: list[Defect] = []
         images = parse_images(data['images'], defects)
         category_ids, _ = parse_categories(data['categories'], defects)
-        annotations = parse_annotations(data.get('annotations', []), images, category_ids, defects)
+        with garbage_collection_paused():
+            annotations = parse_annotations(data.get('annotations', []), images, category_ids, defects)
         settle(path, defects, on_defect)
         known = set(category_ids.tolist())
         categories = [r for r in data['categories'] if isinstance(r, dict) and r.get('id') in known and 'name' in r]

@@ -141,14 +141,12 @@ def _freeze(columns: _Columns) -> Annotations:
 
 
 def _keep(found: Annotations, rows: np.ndarray) -> Annotations:
-    """Copy the kept rows."""
+    """Leave the other rows out."""
     if rows.all():
         return found
-    segmentations = SegmentationColumn()
-    for row in np.flatnonzero(rows):
-        segmentations.append(found.segmentations[row], height=0, width=0)
+    found.segmentations.keep(np.flatnonzero(rows).tolist())
     columns = (found.ids, found.image_rows, found.category_rows, found.boxes, found.areas, found.crowd, found.usable)
-    return Annotations(*(column[rows] for column in columns), segmentations)
+    return Annotations(*(column[rows] for column in columns), found.segmentations)
 
 
 def _check_boxes(found: Annotations, positions: np.ndarray, images: Images, defects: list[Defect]) -> np.ndarray:

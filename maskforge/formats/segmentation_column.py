@@ -56,6 +56,12 @@ class SegmentationColumn:
         for column in (self._kinds, self._starts, self._stops):
             column.pop()
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all records but these (the points of the others stay allocated)."""
+        for name in ('_kinds', '_starts', '_stops'):
+            column = getattr(self, name)
+            setattr(self, name, array(column.typecode, [column[row] for row in rows]))
+
     def _append_rle(self, segmentation: dict, height: int, width: int) -> str | None:
         problem = rle.find_problem(segmentation)
         if problem is None and [int(length) for length in segmentation['size']] != [height, width]:

@@ -165,7 +165,7 @@ def test_the_checker_lists_every_defect(drawn, tmp_path):
     annotations[2]['bbox'] = [0, 0, 5, 0]
     annotations[3]['bbox'] = [900, 0, 5, 5]
     annotations[4]['bbox'][2] += 8
-    annotations[-1]['segmentation'] = rle.to_json(rle.encode(np.zeros((64, 64), bool)))
+    annotations[8].update(segmentation=rle.to_json(rle.encode(np.zeros((64, 64), bool))), image_id=3)
     annotations.append(dict(annotations[6], id=1000))
     data['categories'].append(dict(id=50, name='unused'))
     path = tmp_path / 'bad.json'

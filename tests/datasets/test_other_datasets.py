@@ -44,12 +44,12 @@ def test_voc_classes(voc):
     (voc / 'Annotations' / 'a.xml').write_text(_xml([('dog', (1, 2, 9, 8), 0)]))
     assert len(VOCDataset(data_root=str(voc)).metainfo['classes']) == 20
     assert VOCDataset(data_root=str(voc), metainfo=dict(classes=('cat', 'dog'))).get_cat_ids(0) == [1]
-    with pytest.raises(ValueError, match="asks for 'dgo'.*did you mean 'dog'"):
+    with pytest.raises(ValueError, match=r"asks for 'dgo'.*did you mean 'dog'"):
         VOCDataset(data_root=str(voc), metainfo=dict(classes=('dgo',)))
 
 
 def test_voc_errors(voc):
-    with pytest.raises(FileNotFoundError, match='did you mean train.txt'):
+    with pytest.raises(FileNotFoundError, match=r'did you mean train\.txt'):
         VOCDataset(data_root=str(voc), ann_file='ImageSets/Main/tain.txt')
     with pytest.raises(FileNotFoundError, match='data_root and ann_subdir'):
         VOCDataset(data_root=str(voc), ann_subdir='Annots')

@@ -17,7 +17,8 @@ def test_coco():
     for split in ('train', 'val'):
         path = root / f'instances_{split}.json'
         assert not [d for d in check_coco(path, image_dir=root / 'images') if d.severity != 'warning']
-        data = CocoDataset(ann_file=str(path), data_prefix=dict(img=str(root / 'images')), pipeline=LOAD, test_mode=True)
+        data = CocoDataset(ann_file=str(path), data_prefix=dict(img=str(root / 'images')), pipeline=LOAD,
+                           test_mode=True)
         assert len(data.metainfo['classes']) == 80 and data.metainfo['category_ids'][-1] == 90
         assert all(len(data[i]['gt_masks']) == len(data[i]['gt_bboxes']) for i in range(len(data)))
 

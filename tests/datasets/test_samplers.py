@@ -178,5 +178,5 @@ def test_evaluation_batches_do_not_depend_on_the_world(ranks, world):
 
 @pytest.mark.parametrize('settings', [dict(batch_size=0), dict(batch_size=2, drop_last=True)])
 def test_evaluation_batches_refuse(settings):
-    with pytest.raises(ValueError, match='batch_size=0|drop_last'):
+    with pytest.raises(ValueError, match=r'batch_size=0|drop_last'):
         WholeBatchSampler(DefaultSampler(range(3), seed=0), **settings)

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
@@ -13,7 +14,7 @@ class _Memory(CocoDataset):
     def __getitem__(self, idx):
         for index in range(len(self)):
             self.get_data_info(index)
-        text = open('/proc/self/smaps_rollup').read()
+        text = Path('/proc/self/smaps_rollup').read_text()
         private = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith('Private'))
         return os.getpid(), private
 

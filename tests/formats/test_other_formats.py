@@ -116,7 +116,8 @@ def test_yolo_names(name, text, names, tmp_path):
 
 
 MIDDLE = [dict(filename='a.jpg', width=20, height=10, ann=dict(
-    bboxes=np.array([[1, 2, 5, 6.0]]), labels=np.array([1]), bboxes_ignore=np.zeros((0, 4)), masks=[[[1, 2, 5, 2, 5, 6]]]))]
+    bboxes=np.array([[1, 2, 5, 6.0]]), labels=np.array([1]), bboxes_ignore=np.zeros((0, 4)),
+    masks=[[[1, 2, 5, 2, 5, 6]]]))]
 
 
 @pytest.mark.parametrize('name', ['a.json', 'a.pkl'])

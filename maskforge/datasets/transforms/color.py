@@ -5,10 +5,11 @@ import cv2
 import numpy as np
 from mmcv import transforms as mmcv_transforms
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
+
+from .shared_draw import shared_draw
 
 
 @TRANSFORMS.register_module()
@@ -50,7 +51,7 @@ class PhotoMetricDistortion(BaseTransform):
         hsv[..., 1] *= np.float32(saturation)
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
-    @cache_randomness
+    @shared_draw
     def _draw(self) -> dict:
         rng = sample_rng()
         coins = rng.random(5) < 0.5
@@ -67,9 +68,6 @@ class PhotoMetricDistortion(BaseTransform):
 class RandomGrayscale(mmcv_transforms.RandomGrayscale):
     """mmcv's RandomGrayscale, drawing from the sample's generator."""
 
-    # a fresh list: mmcv's decorator would add the overridden name to the parent's a second time
-    _methods_with_randomness = []
-
-    @cache_randomness
+    @shared_draw
     def _random_prob(self) -> float:
         return float(sample_rng().random())

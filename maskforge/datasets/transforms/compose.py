@@ -4,10 +4,11 @@ from itertools import product
 
 import numpy as np
 from mmcv import transforms as mmcv_transforms
-from mmcv.transforms.utils import cache_randomness
 
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
+
+from .shared_draw import shared_draw
 
 Transform = Mapping | Callable[[dict], dict | None]
 # error types that are rebuilt from a message alone; others become RuntimeError
@@ -72,13 +73,10 @@ class RandomApply(mmcv_transforms.RandomApply):
         prob: in [0, 1].
     """
 
-    # a fresh list: mmcv's decorator would add the overridden name to the parent's a second time
-    _methods_with_randomness = []
-
     def __init__(self, transforms: Transform | Sequence[Transform], prob: float = 0.5):
         self.prob, self.transforms = prob, Compose(transforms)
 
-    @cache_randomness
+    @shared_draw
     def random_apply(self) -> bool:
         """Draw whether to apply."""
         return bool(sample_rng().random() < self.prob)
@@ -96,15 +94,13 @@ class RandomChoice(mmcv_transforms.RandomChoice):
         ValueError: ``prob`` has another length than ``transforms`` or does not add up to 1.
     """
 
-    _methods_with_randomness = []
-
     def __init__(self, transforms: Sequence, prob: Sequence[float] | None = None):
         if prob is not None and (len(prob) != len(transforms) or abs(sum(prob) - 1) > 1e-6):
             raise ValueError(f'RandomChoice: prob must have one entry per choice ({len(transforms)}) and add up to 1, '
                              f'got {list(prob)}')
         self.prob, self.transforms = prob, [Compose(item) for item in transforms]
 
-    @cache_randomness
+    @shared_draw
     def random_pipeline_index(self) -> int:
         """Draw the list to apply."""
         return int(sample_rng().choice(np.arange(len(self.transforms)), p=self.prob))

@@ -1,12 +1,12 @@
 """Simple Copy-Paste (Ghiasi et al., 2021): instances of another image are pasted onto this one."""
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks, sample_rng
 
 from .ground_truth import instance_keys, select_instances
+from .shared_draw import shared_draw
 
 
 @TRANSFORMS.register_module()
@@ -30,7 +30,7 @@ class CopyPaste(BaseTransform):
         self.max_num_pasted, self.selected, self.paste_by_box = max_num_pasted, selected, paste_by_box
         self.bbox_occluded_thr, self.mask_occluded_thr = bbox_occluded_thr, mask_occluded_thr
 
-    @cache_randomness
+    @shared_draw
     def get_indexes(self, dataset) -> int:
         """Draw the index of the image to paste from."""
         return int(sample_rng().integers(0, len(dataset)))
@@ -54,7 +54,7 @@ class CopyPaste(BaseTransform):
             del results['gt_masks']
         return results
 
-    @cache_randomness
+    @shared_draw
     def _choose(self, source: dict) -> np.ndarray:
         able = np.flatnonzero(~source['gt_ignore_flags']) if 'gt_ignore_flags' in source \
             else np.arange(len(source['gt_bboxes']))

@@ -3,12 +3,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
 from .ground_truth import clip_boxes, has_extent, select_instances
+from .shared_draw import shared_draw
 
 CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
 
@@ -71,7 +71,7 @@ class RandomCrop(BaseTransform):
         select_instances(results, kept)
         return bool(kept.any()) or self.allow_negative_crop or not before
 
-    @cache_randomness
+    @shared_draw
     def _random_window(self, shape: tuple[int, int]) -> tuple[int, int, int, int]:
         rng = sample_rng()
         size = self._random_size(rng, shape)

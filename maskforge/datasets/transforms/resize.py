@@ -2,12 +2,12 @@
 from collections.abc import Sequence
 
 from mmcv import transforms as mmcv_transforms
-from mmcv.transforms.utils import cache_randomness
 
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
 from .ground_truth import clip_boxes, scale_boxes
+from .shared_draw import shared_draw
 
 
 @TRANSFORMS.register_module()
@@ -69,9 +69,6 @@ class RandomResize(mmcv_transforms.RandomResize):
         ValueError: ``scale`` and ``ratio_range`` fit neither form.
     """
 
-    # a fresh list: mmcv's decorator would add the overridden name to the parent's a second time
-    _methods_with_randomness = []
-
     def __init__(self, scale: Sequence, ratio_range: Sequence[float] | None = None, resize_type: str = 'Resize',
                  **resize_kwargs):
         self.scale = tuple(tuple(item) if isinstance(item, Sequence) else item for item in scale)
@@ -84,7 +81,7 @@ class RandomResize(mmcv_transforms.RandomResize):
         self.resize_cfg = dict(type=resize_type, **resize_kwargs)
         self.resize = TRANSFORMS.build({'scale': 0, **self.resize_cfg})
 
-    @cache_randomness
+    @shared_draw
     def _random_scale(self) -> tuple[int, int]:
         if self.ratio_range is None:
             return tuple(int(sample_rng().integers(min(side), max(side) + 1)) for side in zip(*self.scale))
@@ -101,15 +98,13 @@ class RandomChoiceResize(mmcv_transforms.RandomChoiceResize):
         resize_type, **resize_kwargs: as in :class:`RandomResize`.
     """
 
-    _methods_with_randomness = []
-
     def __init__(self, scales: Sequence, resize_type: str = 'Resize', **resize_kwargs):
         scales = [scales] if isinstance(scales, tuple) and not isinstance(scales[0], Sequence) else scales
         self.scales = [tuple(scale) if isinstance(scale, Sequence) else (scale, scale) for scale in scales]
         self.resize_cfg = dict(type=resize_type, **resize_kwargs)
         self.resize = TRANSFORMS.build({'scale': 0, **self.resize_cfg})
 
-    @cache_randomness
+    @shared_draw
     def _random_select(self) -> tuple[tuple[int, int], int]:
         index = int(sample_rng().integers(len(self.scales)))
         return self.scales[index], index

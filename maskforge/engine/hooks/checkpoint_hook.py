@@ -80,11 +80,9 @@ class CheckpointHook(Hook):
         self.folder = folder
         self.record = ValidationRecord(folder)
         self._kept = list(runner.message_hub.get_info('keep_ckpt_ids', []))
-        if runner.iter == 0:
-            if dist.is_main_process():
-                self.record.clear()
-        elif not self._restore_from_checkpoints_folder(runner):
-            self.record.restore(runner)
+        # what the run continues from: the newest checkpoint of this folder, or a file anywhere
+        self.record.load(until=runner.iter, source=getattr(runner, '_found', None) or runner._load_from)
+        self.record.restore(runner)
         self.best.restore(runner.message_hub, folder)
 
     def _choose_unit(self, runner) -> None:
@@ -95,10 +93,6 @@ class CheckpointHook(Hook):
             runner.logger.warning('CheckpointHook counts epochs (by_epoch=True), but the training loop counts '
                                   'iterations: only the end of the run is saved. Set by_epoch=False.')
         self.filename_tmpl = self.filename_tmpl or ('epoch_{}.pth' if self.by_epoch else 'iter_{}.pth')
-
-    def _restore_from_checkpoints_folder(self, runner) -> bool:
-        source = getattr(runner, '_load_from', None)
-        return bool(source) and ValidationRecord(Path(source).parent).restore(runner)
 
     def after_train_epoch(self, runner) -> None:
         """Write the checkpoint of the epoch if it is due."""
@@ -121,7 +115,7 @@ class CheckpointHook(Hook):
 
     def after_val(self, runner) -> None:
         """Note what the validation changed, when all hooks have seen its metrics."""
-        if self._training and dist.is_main_process():
+        if self._training:
             self.record.write(runner)
 
     def after_train(self, runner) -> None:

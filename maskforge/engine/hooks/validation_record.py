@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmengine import dist
+
 from maskforge.checkpoints import write_atomically
 
 FILE_NAME = 'validation_state.json'
@@ -16,7 +18,9 @@ _KEPT = 50
 
 
 class ValidationRecord:
-    """States after validations, by the iteration at which they ran.
+    """States after validations, by the iteration (as text) at which they ran.
+
+    Rank 0 reads and writes the file; all ranks hold the same states.
 
     Args:
         folder: where the checkpoints are.
@@ -24,37 +28,52 @@ class ValidationRecord:
 
     def __init__(self, folder: str | Path):
         self.path = Path(folder) / FILE_NAME
+        self._states: dict[str, dict[str, Any]] = {}
+
+    def load(self, *, until: int, source: str | Path | None = None) -> None:
+        """Read what earlier runs stored up to an iteration: in this folder and beside the checkpoint ``source``.
+
+        All ranks must call this. A new run (``until=0``) removes the file.
+        """
+        found: list[dict] = [{}]
+        if dist.is_main_process():
+            if until == 0:
+                self.path.unlink(missing_ok=True)
+            found = [_read(self.path)]
+            if source is not None:
+                found[0].update(_read(Path(source).parent / FILE_NAME))
+        dist.broadcast_object_list(found)
+        self._states = {key: state for key, state in found[0].items() if 0 < int(key) <= until}
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """All states, oldest first; empty where the file is missing or torn."""
-        try:
-            return json.loads(self.path.read_text(encoding='utf-8'))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+        """All states, oldest first."""
+        return self._states
 
     def write(self, runner) -> None:
-        """Add the runner's present state; later ones (of a run that was rolled back) are dropped."""
-        states = {key: state for key, state in self.read().items() if int(key) < runner.iter}
-        states[str(runner.iter)] = dict(
+        """Add the runner's present state."""
+        self._states[str(runner.iter)] = dict(
             runtime_info={key: value for key, value in runner.message_hub.runtime_info.items()
                           if key.startswith(_PREFIXES) and isinstance(value, (int, float, str, list, dict))},
             param_schedulers=[schedule.state_dict() for schedule in _plateau_schedules(runner)])
-        kept = dict(list(states.items())[-_KEPT:])
-        write_atomically(self.path, lambda stream: stream.write(json.dumps(kept, indent=1).encode()))
+        self._states = dict(list(self._states.items())[-_KEPT:])
+        if dist.is_main_process():
+            write_atomically(self.path, lambda stream: stream.write(json.dumps(self._states, indent=1).encode()))
 
-    def restore(self, runner) -> bool:
-        """Give the runner the state after the validation at its present iteration; False if there was none."""
-        state = self.read().get(str(runner.iter))
+    def restore(self, runner) -> None:
+        """Give the runner the state after the validation at its present iteration, if there was one."""
+        state = self._states.get(str(runner.iter))
         if state is None:
-            return False
+            return
         runner.message_hub.update_info_dict(state['runtime_info'])
         for schedule, stored in zip(_plateau_schedules(runner), state['param_schedulers']):
             schedule.load_state_dict(stored)
-        return True
 
-    def clear(self) -> None:
-        """Forget everything: a new run begins."""
-        self.path.unlink(missing_ok=True)
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, json.JSONDecodeError):
+        return {}
 
 
 def _plateau_schedules(runner) -> list:

@@ -169,6 +169,7 @@ class BaseDetDataset(BaseDataset):
             raise ValueError(f'on_error={self.on_error!r}: allowed are {", ".join(allowed)}{why}.')
         if self.on_defect not in ('raise', 'skip'):
             raise ValueError(f'on_defect={self.on_defect!r}: allowed are raise, skip.')
+        # a subclass that reads further keys adds them to FILTERS or PREFIXES
         _check_keys('filter_cfg', self.filter_cfg or {}, self.FILTERS)
         _check_keys('data_prefix', self.data_prefix, self.PREFIXES)
 

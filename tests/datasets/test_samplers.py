@@ -5,6 +5,7 @@ import pytest
 
 from maskforge.datasets.samplers import (
     AspectRatioBatchSampler,
+    ClassAwareSampler,
     DefaultSampler,
     InfiniteSampler,
     WholeBatchSampler,
@@ -180,3 +181,35 @@ def test_evaluation_batches_do_not_depend_on_the_world(ranks, world):
 def test_evaluation_batches_refuse(settings):
     with pytest.raises(ValueError, match=r'batch_size=0|drop_last'):
         WholeBatchSampler(DefaultSampler(range(3), seed=0), **settings)
+
+
+class _Labels(list):
+    """Labels of each image."""
+
+    def get_cat_ids(self, index):
+        return self[index]
+
+
+LABELS = _Labels([[0]] * 16 + [[0, 1]] * 2 + [[2]] + [[]])
+
+
+@pytest.mark.parametrize('ranks', [1, 3])
+def test_classes_take_turns(ranks, world):
+    single = list(ClassAwareSampler(LABELS, seed=3, num_sample_class=2))
+    samplers = world(ranks, lambda: ClassAwareSampler(LABELS, seed=3, num_sample_class=2))
+    order = _interleave([list(sampler) for sampler in samplers])
+    assert order[:20] == single
+    indices = [key.index for key in order[:18]]  # three rounds of three classes, two images each
+    assert indices.count(18) == 6 and 19 not in indices
+    assert all(len({tuple(LABELS[i]) for i in indices[k:k + 6]}) >= 2 for k in (0, 6, 12))
+    samplers[0].set_epoch(1)
+    assert list(samplers[0]) != order[::ranks][:len(samplers[0])]
+    samplers[0].start = 2
+    assert len(list(samplers[0])) == len(samplers[0]) - 2
+
+
+@pytest.mark.parametrize(('labels', 'settings', 'message'), [
+    ([[], []], {}, 'no image'), (LABELS, dict(num_sample_class=0), 'num_sample_class=0')])
+def test_class_aware_errors(labels, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ClassAwareSampler(_Labels(labels), seed=0, **settings)

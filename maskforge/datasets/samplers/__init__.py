@@ -1,8 +1,10 @@
 """Which records are drawn, in which order, with which seeds."""
 from .aspect_ratio_batch_sampler import AspectRatioBatchSampler
+from .class_aware_sampler import ClassAwareSampler
 from .default_sampler import DefaultSampler
 from .infinite_sampler import InfiniteSampler
 from .sample_seeds import sample_seeds
 from .whole_batch_sampler import WholeBatchSampler
 
-__all__ = ['AspectRatioBatchSampler', 'DefaultSampler', 'InfiniteSampler', 'WholeBatchSampler', 'sample_seeds']
+__all__ = ['AspectRatioBatchSampler', 'ClassAwareSampler', 'DefaultSampler', 'InfiniteSampler', 'WholeBatchSampler',
+           'sample_seeds']

@@ -49,10 +49,12 @@ class DefaultSampler(Sampler):
 
     def keys(self, positions: np.ndarray) -> list[SampleKey]:
         """The samples at positions of the current epoch's global order."""
-        size = len(self.dataset)
-        order = epoch_order(size, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
-        seeds = sample_seeds(self.seed, self.epoch, positions)
-        return [SampleKey(*pair) for pair in zip(order[positions % size].tolist(), seeds.tolist())]
+        order, seeds = self.order(), sample_seeds(self.seed, self.epoch, positions)
+        return [SampleKey(*pair) for pair in zip(order[positions % len(order)].tolist(), seeds.tolist())]
+
+    def order(self) -> np.ndarray:
+        """Indices of the current epoch in the global order, int64; all ranks agree on it."""
+        return epoch_order(len(self.dataset), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
 
     def __len__(self) -> int:
         """Samples of this rank in one epoch (also when some will be skipped)."""

@@ -60,7 +60,8 @@ def load_model(source: str | Path | Config, *, weights: str | Path | None = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or SCOPE):
         model = MODELS.build(cfg.model)
     report = load_weights(model, checkpoint)
-    print_log(f'{weights}: {report.summary()}', logger='current', level=20)
+    report.source = str(weights)
+    print_log(report.summary(), logger='current')
     model.dataset_meta = find_dataset_meta(checkpoint, cfg)
     return model.to(torch.device(device) if device else default_device()).eval(), cfg
 

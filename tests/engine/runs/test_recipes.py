@@ -57,7 +57,7 @@ def test_resume_with_everything_on(config, tmp_path, checkpoint, broken_at):
     """Epoch 2 ends after a plateau was seen; iteration 9 is within an accumulation window."""
     _, whole = train(config, tmp_path / 'whole', checkpoint=checkpoint)
     source = tmp_path / 'whole' / broken_at
-    runner, rest = train(config, tmp_path / 'rest', checkpoint=checkpoint, resume=str(source))
+    _, rest = train(config, tmp_path / 'rest', checkpoint=checkpoint, resume=str(source))
     assert rest[0][0] == {'epoch_2.pth': 12, 'iter_9.pth': 9}[broken_at]
     assert rest == whole[rest[0][0]:]
     last = {'epoch_2.pth': 'epoch_4.pth', 'iter_9.pth': 'iter_24.pth'}[broken_at]
@@ -99,8 +99,8 @@ def test_the_best_checkpoint_is_the_averaged_model(config, tmp_path):
     best, = tmp_path.glob('best_toy_error_epoch_*.pth')
     assert 'ema_state_dict' in load_checkpoint(best)
     score = runner.message_hub.get_info('best_score')
-    tested = Runner.from_cfg(Config(config(tmp_path / 'test', load_from=str(best), train_cfg=None, train_dataloader=None,
-                                           optim_wrapper=None, param_scheduler=None,
+    no_training = dict.fromkeys(('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler'))
+    tested = Runner.from_cfg(Config(config(tmp_path / 'test', load_from=str(best), **no_training,
                                            custom_hooks=EVERYTHING['custom_hooks'][:1])))
     assert tested.val()['toy/error'] == pytest.approx(score, rel=1e-6)
 

@@ -31,7 +31,8 @@ def seeded_sample(seed: int) -> Iterator[np.random.Generator]:
     token = _CURRENT.set(generator)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    # not torch.manual_seed: it also queues a call, with its traceback, for each kind of device that was never used
+    torch.default_generator.manual_seed(seed)
     try:
         yield generator
     finally:

@@ -2,6 +2,7 @@ from itertools import chain, islice
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from maskforge.datasets.samplers import (
     AspectRatioBatchSampler,
@@ -116,7 +117,7 @@ def test_registered():
     assert [k.index for k in islice(sampler, 5)] == [0, 1, 2, 0, 1] and len(sampler) == 3
     assert isinstance(next(iter(sampler)), SampleKey)
     with pytest.raises(ValueError, match='empty'):
-        iter(DefaultSampler([], seed=0))
+        next(iter(DefaultSampler([], seed=0)))
 
 
 SIZES = [(10, 20) if i % 3 else (20, 10) for i in range(23)]
@@ -213,3 +214,25 @@ def test_classes_take_turns(ranks, world):
 def test_class_aware_errors(labels, settings, message):
     with pytest.raises(ValueError, match=message):
         ClassAwareSampler(_Labels(labels), seed=0, **settings)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('build', [
+    lambda data: dict(sampler=DefaultSampler(data, seed=5), batch_size=4),
+    lambda data: dict(batch_sampler=AspectRatioBatchSampler(DefaultSampler(data, seed=5), 4)),
+    lambda data: dict(batch_sampler=WholeBatchSampler(DefaultSampler(data, shuffle=False, seed=5), 4))])
+def test_skipping_through_torchs_loader(build, workers):
+    class Keys(_Data):
+        def __getitem__(self, key):
+            return key
+
+    def run(start):
+        settings = build(data)
+        if start and 'sampler' in settings:
+            settings['sampler'].start = start * 4
+        elif start:
+            settings['batch_sampler'].start_batch = start
+        return list(DataLoader(data, num_workers=workers, collate_fn=list, **settings))
+
+    data = Keys(SIZES)
+    assert run(2) == run(0)[2:]

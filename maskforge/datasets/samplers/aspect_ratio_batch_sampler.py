@@ -1,5 +1,6 @@
 """Batches of images of like shape, so that little is padded."""
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from torch.utils.data import BatchSampler, Sampler
@@ -41,11 +42,9 @@ class AspectRatioBatchSampler(BatchSampler):
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
+        # a generator, so that 'start_batch' is used up by the first draw: torch's loader asks for two iterators
         start, self.start_batch = self.start_batch, 0
-        batches = self._batches(iter(self.sampler))
-        for _ in range(start):
-            next(batches, None)
-        return batches
+        yield from islice(self._batches(iter(self.sampler)), start, None)
 
     def _batches(self, keys: Iterator[SampleKey]) -> Iterator[list[SampleKey]]:
         upright = self._find_upright()

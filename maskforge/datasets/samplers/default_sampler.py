@@ -61,8 +61,9 @@ class DefaultSampler(Sampler):
         return len(self.positions())
 
     def __iter__(self) -> Iterator[SampleKey]:
+        # a generator, so that 'start' is used up by the first draw: torch's loader asks for two iterators
         start, self.start = self.start, 0
-        return iter(self.keys(self.positions()[start:]))
+        yield from self.keys(self.positions()[start:])
 
 
 def epoch_order(size: int, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:

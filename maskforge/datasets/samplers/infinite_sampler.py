@@ -40,10 +40,8 @@ class InfiniteSampler(Sampler):
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[SampleKey]:
+        # a generator, so that 'start' is used up by the first draw: torch's loader asks for two iterators
         start, self.start = self.start, 0
-        return self._stream(start)
-
-    def _stream(self, start: int) -> Iterator[SampleKey]:
         size = len(self.dataset)
         position = self.rank + start * self.world_size
         while True:

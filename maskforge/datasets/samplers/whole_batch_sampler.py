@@ -37,10 +37,12 @@ class WholeBatchSampler(BatchSampler):
         return len(self._firsts())
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
+        # a generator, so that 'start_batch' is used up by the first draw: torch's loader asks for two iterators
         start, self.start_batch = self.start_batch, 0
         size = len(self.sampler.dataset)
         keys = self.sampler.keys(np.arange(size))
-        return iter([keys[first:min(first + self.batch_size, size)] for first in self._firsts()[start:]])
+        for first in self._firsts()[start:]:
+            yield keys[first:min(first + self.batch_size, size)]
 
     def _firsts(self) -> range:
         """Global positions at which this rank's batches begin."""

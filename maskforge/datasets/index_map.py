@@ -26,8 +26,8 @@ class IndexMap:
 
     @property
     def metainfo(self) -> dict:
-        """Meta information of the first part."""
-        return self.datasets[0].metainfo
+        """Meta information of the first part (a user's own data set may have none)."""
+        return getattr(self.datasets[0], 'metainfo', {})
 
     def full_init(self) -> None:
         """Read the parts' annotations and lay out the indices."""

@@ -10,6 +10,8 @@ from .segmentation_column import SegmentationColumn
 
 #: a box may stick out of its image by this many pixels (rounding) without being mentioned
 OVERHANG = 1.0
+#: ids are kept in 64 bits
+LARGEST_ID = 2**63 - 1
 
 
 @dataclass
@@ -114,7 +116,7 @@ def _append(columns: _Columns, record: dict, position: int, image_rows: dict, ca
     image, category, identity = image_rows[record['image_id']], category_rows[record['category_id']], record['id']
     box = array('d', record['bbox'])
     area = float(record.get('area', np.nan))
-    if type(identity) is not int or len(box) != 4:
+    if type(identity) is not int or abs(identity) > LARGEST_ID or len(box) != 4:
         raise ValueError
     height, width = sizes[image]
     problem = columns.segmentations.append(record.get('segmentation'), height=height, width=width)
@@ -203,6 +205,8 @@ def _key_problem(record: Any, types: dict[str, type]) -> str | None:
         if type(record[key]) is not kind:
             kinds = {int: 'an integer', str: 'a string'}
             return f'has {key}={record[key]!r}; {kinds[kind]} is needed'
+        if kind is int and abs(record[key]) > LARGEST_ID:
+            return f'has {key}={record[key]}, which does not fit into 64 bits'
     return None
 
 

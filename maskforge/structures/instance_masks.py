@@ -114,7 +114,7 @@ class InstanceMasks:
             raise ValueError(f'InstanceMasks.cat needs masks of one frame (h, w), got {sorted(frames)}')
         return InstanceMasks._trusted([item for one in masks for item in one._segmentations], *frames.pop())
 
-    def replace(self, indices: Sequence[int], masks: 'InstanceMasks') -> 'InstanceMasks':
+    def replace(self, indices: Sequence[int] | np.ndarray, masks: 'InstanceMasks') -> 'InstanceMasks':
         """Return these masks with ``masks`` in the places ``indices``.
 
         Raises:

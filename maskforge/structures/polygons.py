@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+Number = int | float
 Rings = list[np.ndarray]
 
 
@@ -25,7 +26,7 @@ def check_rings(rings: Sequence, *, where: str) -> Rings:
     return [_check_ring(ring, where=f'{where}, polygon {k}') for k, ring in enumerate(rings)]
 
 
-def _check_ring(ring: Sequence[float], *, where: str) -> np.ndarray:
+def _check_ring(ring, *, where: str) -> np.ndarray:
     try:
         flat = np.asarray(ring, dtype=np.float64)
     except (TypeError, ValueError):
@@ -41,7 +42,7 @@ def _check_ring(ring: Sequence[float], *, where: str) -> np.ndarray:
     return flat
 
 
-def affine_rings(rings: Rings, scale: tuple[float, float], shift: tuple[float, float]) -> Rings:
+def affine_rings(rings: Rings, scale: tuple[Number, Number], shift: tuple[Number, Number]) -> Rings:
     """Map each point (x, y) to (x * scale_x + shift_x, y * scale_y + shift_y)."""
     return [(ring.reshape(-1, 2) * scale + shift).reshape(-1) for ring in rings]
 

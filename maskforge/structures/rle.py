@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int32, Integer, UInt8
+from jaxtyping import Int32, Shaped, UInt8
 from pycocotools import mask as coco_mask
 
-Indices = Int32[np.ndarray, ' L']
+Indices = Int32[np.ndarray, ' _']
 
 
 class PickedRle(NamedTuple):
@@ -86,7 +86,7 @@ def decode(mask: dict | PickedRle) -> UInt8[np.ndarray, 'H W']:
     return picked
 
 
-def encode(bitmaps: Bool[np.ndarray, 'N H W'] | Integer[np.ndarray, 'N H W']) -> list[dict]:
+def encode(bitmaps: Shaped[np.ndarray, 'N H W']) -> list[dict]:
     """Return one RLE (``counts`` as bytes) per bitmap; non-zero pixels are inside."""
     if not len(bitmaps):
         return []

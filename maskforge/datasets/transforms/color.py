@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
+from .ground_truth import Number
 from .shared_draw import shared_draw
 
 
@@ -25,8 +26,8 @@ class PhotoMetricDistortion(BaseTransform):
         hue_delta: the most that hue is turned, in degrees.
     """
 
-    def __init__(self, brightness_delta: float = 32, contrast_range: Sequence[float] = (0.5, 1.5),
-                 saturation_range: Sequence[float] = (0.5, 1.5), hue_delta: float = 18):
+    def __init__(self, brightness_delta: Number = 32, contrast_range: Sequence[Number] = (0.5, 1.5),
+                 saturation_range: Sequence[Number] = (0.5, 1.5), hue_delta: Number = 18):
         self.brightness_delta, self.hue_delta = brightness_delta, hue_delta
         self.contrast_range, self.saturation_range = tuple(contrast_range), tuple(saturation_range)
 
@@ -43,7 +44,7 @@ class PhotoMetricDistortion(BaseTransform):
         return results
 
     @staticmethod
-    def _turn_colours(img: np.ndarray, saturation: float, hue: float) -> np.ndarray:
+    def _turn_colours(img: np.ndarray, saturation: Number, hue: Number) -> np.ndarray:
         if saturation == 1 and hue == 0:
             return img
         hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)

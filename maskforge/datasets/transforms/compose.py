@@ -8,6 +8,7 @@ from mmcv import transforms as mmcv_transforms
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
+from .ground_truth import Number
 from .shared_draw import shared_draw
 
 Transform = Mapping | Callable[[dict], dict | None]
@@ -15,7 +16,7 @@ Transform = Mapping | Callable[[dict], dict | None]
 KEPT_TYPES = (ValueError, KeyError, TypeError, IndexError, FileNotFoundError, OSError, AssertionError)
 
 
-def build_transform(transform: Transform) -> Callable[[dict], dict | None]:
+def build_transform(transform) -> Callable[[dict], dict | None]:
     """Build a config, or return what is callable already."""
     if isinstance(transform, Mapping):
         return TRANSFORMS.build(transform)
@@ -36,7 +37,7 @@ class Compose(mmcv_transforms.Compose):
         transforms: configs or callables; one of them, or a list.
     """
 
-    def __init__(self, transforms: Transform | Sequence[Transform]):
+    def __init__(self, transforms: Transform | Sequence):
         listed = [transforms] if isinstance(transforms, Mapping) or callable(transforms) else transforms
         self.transforms = [build_transform(item) for item in listed]
 
@@ -73,7 +74,7 @@ class RandomApply(mmcv_transforms.RandomApply):
         prob: in [0, 1].
     """
 
-    def __init__(self, transforms: Transform | Sequence[Transform], prob: float = 0.5):
+    def __init__(self, transforms: Transform | Sequence[Transform], prob: Number = 0.5):
         self.prob, self.transforms = prob, Compose(transforms)
 
     @shared_draw
@@ -94,7 +95,7 @@ class RandomChoice(mmcv_transforms.RandomChoice):
         ValueError: ``prob`` has another length than ``transforms`` or does not add up to 1.
     """
 
-    def __init__(self, transforms: Sequence, prob: Sequence[float] | None = None):
+    def __init__(self, transforms: Sequence, prob: Sequence[Number] | None = None):
         if prob is not None and (len(prob) != len(transforms) or abs(sum(prob) - 1) > 1e-6):
             raise ValueError(f'RandomChoice: prob must have one entry per choice ({len(transforms)}) and add up to 1, '
                              f'got {list(prob)}')

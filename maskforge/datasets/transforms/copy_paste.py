@@ -5,7 +5,7 @@ from mmcv.transforms import BaseTransform
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks, sample_rng
 
-from .ground_truth import instance_keys, select_instances
+from .ground_truth import Number, instance_keys, select_instances
 from .shared_draw import shared_draw
 
 
@@ -25,7 +25,7 @@ class CopyPaste(BaseTransform):
         paste_by_box: use boxes as masks, for data without masks.
     """
 
-    def __init__(self, max_num_pasted: int = 100, bbox_occluded_thr: float = 10, mask_occluded_thr: int = 300,
+    def __init__(self, max_num_pasted: int = 100, bbox_occluded_thr: Number = 10, mask_occluded_thr: int = 300,
                  selected: bool = True, paste_by_box: bool = False):
         self.max_num_pasted, self.selected, self.paste_by_box = max_num_pasted, selected, paste_by_box
         self.bbox_occluded_thr, self.mask_occluded_thr = bbox_occluded_thr, mask_occluded_thr

@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
-from .ground_truth import clip_boxes, has_extent, select_instances
+from .ground_truth import Number, clip_boxes, has_extent, select_instances
 from .shared_draw import shared_draw
 
 CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
@@ -31,7 +31,7 @@ class RandomCrop(BaseTransform):
         bbox_clip_border: cut boxes at the window's border.
     """
 
-    def __init__(self, crop_size: Sequence[float], crop_type: str = 'absolute', allow_negative_crop: bool = False,
+    def __init__(self, crop_size: Sequence[Number], crop_type: str = 'absolute', allow_negative_crop: bool = False,
                  recompute_bbox: bool = False, bbox_clip_border: bool = True):
         if crop_type not in CROP_TYPES:
             raise ValueError(f'RandomCrop: crop_type must be one of {", ".join(CROP_TYPES)}, got {crop_type!r}')

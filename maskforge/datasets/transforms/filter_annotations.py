@@ -6,7 +6,7 @@ from mmcv.transforms import BaseTransform
 
 from maskforge.registry import TRANSFORMS
 
-from .ground_truth import select_instances
+from .ground_truth import Number, select_instances
 
 
 @TRANSFORMS.register_module()
@@ -21,7 +21,7 @@ class FilterAnnotations(BaseTransform):
             takes another one. False goes on without instances.
     """
 
-    def __init__(self, min_gt_bbox_wh: Sequence[float] = (1, 1), min_gt_mask_area: int = 1, by_box: bool = True,
+    def __init__(self, min_gt_bbox_wh: Sequence[Number] = (1, 1), min_gt_mask_area: int = 1, by_box: bool = True,
                  by_mask: bool = False, keep_empty: bool = True):
         if not (by_box or by_mask):
             raise ValueError('FilterAnnotations needs by_box=True or by_mask=True')

@@ -7,6 +7,7 @@ from mmcv import transforms as mmcv_transforms
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
+from .ground_truth import Number
 from .shared_draw import shared_draw
 
 CV2_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
@@ -22,7 +23,7 @@ class RandomFlip(mmcv_transforms.RandomFlip):
         swap_seg_labels: pairs of classes of the segmentation map that change places (left arm, right arm).
     """
 
-    def __init__(self, prob: float | Sequence[float], direction: str | Sequence[str] = 'horizontal',
+    def __init__(self, prob: Number | Sequence[Number], direction: str | Sequence[str] = 'horizontal',
                  swap_seg_labels: Sequence | None = None):
         prob = [float(value) for value in prob] if isinstance(prob, Sequence) else float(prob)
         super().__init__(prob, direction if isinstance(direction, str) else list(direction), swap_seg_labels)

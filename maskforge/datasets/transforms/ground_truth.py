@@ -1,6 +1,7 @@
 """What transforms do to the truth of one image, all ``gt_*`` entries of ``results`` in step."""
 import numpy as np
 
+Number = int | float
 # entries with one value per image; every other gt_* entry has one value per instance
 PER_IMAGE = frozenset({'gt_seg_map', 'gt_panoptic_map', 'gt_label'})
 
@@ -24,7 +25,7 @@ def select_instances(results: dict, chosen: np.ndarray) -> None:
         results[key] = results[key][chosen]
 
 
-def scale_boxes(boxes: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
+def scale_boxes(boxes: np.ndarray, factors: tuple[Number, Number]) -> np.ndarray:
     """Multiply xyxy boxes by (x, y) factors; float32."""
     return (boxes * np.tile(np.asarray(factors), 2)).astype(np.float32)
 

@@ -7,7 +7,7 @@ from mmengine import fileio
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks
 
-from .ground_truth import clip_boxes, scale_boxes
+from .ground_truth import Number, clip_boxes, scale_boxes
 
 
 @TRANSFORMS.register_module()
@@ -95,7 +95,7 @@ def _column(results: dict, key: str) -> list:
     return [item[key] for item in results['instances']]
 
 
-def _resized_by(results: dict) -> tuple[float, float]:
+def _resized_by(results: dict) -> tuple[Number, Number]:
     """Return the (x, y) factors from the original image to the current one."""
     (height, width), (ori_height, ori_width) = results['img_shape'], results['ori_shape']
     factors = tuple(results.get('scale_factor', (1, 1)))

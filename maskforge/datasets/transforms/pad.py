@@ -5,6 +5,8 @@ from mmcv import transforms as mmcv_transforms
 
 from maskforge.registry import TRANSFORMS
 
+from .ground_truth import Number
+
 
 @TRANSFORMS.register_module()
 class Pad(mmcv_transforms.Pad):
@@ -19,7 +21,7 @@ class Pad(mmcv_transforms.Pad):
     """
 
     def __init__(self, size: Sequence[int] | None = None, size_divisor: int | None = None,
-                 pad_to_square: bool = False, pad_val: float | Mapping | None = None,
+                 pad_to_square: bool = False, pad_val: Number | Mapping | None = None,
                  padding_mode: str = 'constant'):
         values = dict(pad_val) if isinstance(pad_val, Mapping) else {} if pad_val is None else {'img': pad_val}
         if values.pop('masks', 0) != 0:

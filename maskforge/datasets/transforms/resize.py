@@ -6,7 +6,7 @@ from mmcv import transforms as mmcv_transforms
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import sample_rng
 
-from .ground_truth import clip_boxes, scale_boxes
+from .ground_truth import Number, clip_boxes, scale_boxes
 from .shared_draw import shared_draw
 
 
@@ -27,7 +27,7 @@ class Resize(mmcv_transforms.Resize):
         ValueError: neither or both of ``scale`` and ``scale_factor`` are given.
     """
 
-    def __init__(self, scale: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
+    def __init__(self, scale: int | Sequence[int] | None = None, scale_factor: Number | Sequence[Number] | None = None,
                  keep_ratio: bool = False, clip_object_border: bool = True, backend: str = 'cv2',
                  interpolation: str = 'bilinear'):
         if (scale is None) == (scale_factor is None):
@@ -69,7 +69,7 @@ class RandomResize(mmcv_transforms.RandomResize):
         ValueError: ``scale`` and ``ratio_range`` fit neither form.
     """
 
-    def __init__(self, scale: Sequence, ratio_range: Sequence[float] | None = None, resize_type: str = 'Resize',
+    def __init__(self, scale: Sequence, ratio_range: Sequence[Number] | None = None, resize_type: str = 'Resize',
                  **resize_kwargs):
         self.scale = tuple(tuple(item) if isinstance(item, Sequence) else item for item in scale)
         self.ratio_range = None if ratio_range is None else tuple(ratio_range)

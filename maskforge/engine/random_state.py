@@ -39,8 +39,15 @@ def private_randomness(seed: int | None = None) -> Iterator[None]:
     if seed is not None:
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_torch(seed)
     try:
         yield
     finally:
         restore_random_state(state)
+
+
+def _seed_torch(seed: int) -> None:
+    # torch.manual_seed also leaves a note for every kind of device that was never used, at each call
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)

@@ -3,18 +3,23 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config as _Config
 from mmengine.dist import broadcast_object_list, is_main_process
+
+from maskforge.config import Config
 
 _PACKAGES = ('maskforge', 'torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'opencv-python-headless',
              'opencv-python', 'timm', 'pycocotools')
 _taken: set[str] = set()
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on, those that are installed."""
     found = {}
@@ -66,21 +71,10 @@ def _claim(work_dir: Path) -> str:
         return name
 
 
-def printable_config(cfg: Config) -> Config:
-    """Return the config, with objects that have no text form (functions, modules) as their ``repr``.
-
-    MMEngine formats the config at the start and for every checkpoint, and one function in it ends the run.
-    """
-    try:
-        _ = cfg.pretty_text
-    except Exception:  # yapf raises errors of many kinds for text that is no Python
-        return Config(_as_text(cfg._cfg_dict.to_dict()), filename=cfg.filename)
-    return cfg
-
-
-def _as_text(value):
-    if isinstance(value, dict):
-        return {str(key): _as_text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_as_text(item) for item in value)
-    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+def with_safe_text(cfg: _Config | Mapping) -> Config:
+    """Return the config as maskforge's, whose text never fails (MMEngine's ends the run at the first function)."""
+    if isinstance(cfg, Config):
+        return cfg
+    if isinstance(cfg, _Config):
+        return Config(dict(cfg._cfg_dict), filename=cfg.filename)
+    return Config(dict(cfg))

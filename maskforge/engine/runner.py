@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, master_only, sync_random_seed
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process, sync_random_seed
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, set_random_seed
 from mmengine.runner import Runner as _Runner
@@ -23,7 +23,6 @@ from maskforge.checkpoints import (
     save_checkpoint,
     translate,
     unwrap,
-    write_atomically,
     write_last_checkpoint,
 )
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE
@@ -31,10 +30,11 @@ from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE
 from .class_count import check_class_count
 from .data_loading import batch_size_of, build_dataloader, reseed
 from .distributed import init_dist
+from .hooks.signal_hook import SignalHook
 from .interruption import Interruption
 from .learning_rate_scaling import accumulative_counts, scale_learning_rates, scaling
 from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped, wrap_model
-from .run_environment import environment_facts, printable_config, unique_timestamp
+from .run_environment import environment_facts, unique_timestamp, with_safe_text
 from .training_state import (
     collect_checkpoint,
     gather_random_states,
@@ -74,12 +74,9 @@ class Runner(_Runner):
         self._auto_resume = resume == 'auto'
         if isinstance(resume, str) and resume != 'auto':
             resume, load_from = True, resume
-        cfg = Config(dict(cfg)) if isinstance(cfg, dict) and not isinstance(cfg, Config) else cfg
-        # objects without text form are gone from self.cfg; what wraps the model may be one
-        self._wrapper_cfg = copy.deepcopy(cfg.get('model_wrapper_cfg')) if cfg is not None else None
         super().__init__(model, work_dir, resume=bool(resume), load_from=load_from, launcher=launcher,
                          env_cfg=env_cfg or {}, randomness=dict(randomness or {}), default_scope=default_scope,
-                         cfg=None if cfg is None else printable_config(cfg), **settings)
+                         cfg=None if cfg is None else with_safe_text(cfg), **settings)
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> 'Runner':
@@ -130,14 +127,8 @@ class Runner(_Runner):
 
     @cached_property
     def config_text(self) -> str:
-        """The merged config as a Python file; formatted once, because that takes a good part of a second."""
+        """The merged config as a Python file; formatted once."""
         return self.cfg.pretty_text
-
-    @master_only
-    def dump_config(self) -> None:
-        """Write the merged config to ``work_dir/<config name>.py``."""
-        name = Path(self.cfg.filename).name if self.cfg.filename else f'{self.timestamp}.py'
-        write_atomically(Path(self.work_dir) / name, lambda stream: stream.write(self.config_text.encode()))
 
     def get_hooks_info(self) -> str:
         """One line: the hooks in the order in which they run."""
@@ -168,11 +159,10 @@ class Runner(_Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Freeze what is to be frozen, move the model to its device, wrap it for several processes."""
-        del model_wrapper_cfg  # taken from self.cfg by MMEngine, where objects have become text
         names = [*(self.cfg.get('freeze') or ()), *self._frozen_names]
         if not is_model_wrapper(model):
             self.frozen_modules = freeze_modules(model, names)
-        return wrap_model(model, self._wrapper_cfg, distributed=self.distributed, sync_bn=self.cfg.get('sync_bn'),
+        return wrap_model(model, model_wrapper_cfg, distributed=self.distributed, sync_bn=self.cfg.get('sync_bn'),
                           find_unused_parameters=self.cfg.get('find_unused_parameters', False))
 
     def _init_model_weights(self) -> None:
@@ -241,7 +231,12 @@ class Runner(_Runner):
     def train(self) -> nn.Module:
         """Train; returns the model."""
         self._is_training = True
-        return super().train()
+        try:
+            return super().train()
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, SignalHook):
+                    hook.release()
 
     def export(self) -> Any:
         """Build the loop ``export_cfg`` and run it; returns what it returns.

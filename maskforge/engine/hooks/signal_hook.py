@@ -43,6 +43,10 @@ class SignalHook(Hook):
 
     def after_train(self, runner) -> None:
         """Give the signals back."""
+        self.release()
+
+    def release(self) -> None:
+        """Give the signals back; the runner calls this also when training ends with an error."""
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         self._before = {}

@@ -9,7 +9,7 @@ from maskforge.registry import TASK_UTILS
 
 
 def base_anchors(size: float | int, scales: Sequence[float | int], ratios: Sequence[float | int], *,
-                 scale_major: bool = True, centre: float = 0.0) -> Float[Tensor, 'A 4']:
+                 scale_major: bool = True, centre: float | int = 0.0) -> Float[Tensor, 'A 4']:
     """Return the boxes of one cell, xyxy around ``centre``.
 
     Args:

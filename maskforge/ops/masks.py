@@ -26,7 +26,7 @@ def paste_masks(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'],
 
 
 def paste_to_rles(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'], size: tuple[int, int], *,
-                  threshold: float = 0.5, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> list[dict]:
+                  threshold: float | int = 0.5, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> list[dict]:
     """Return COCO RLE dicts (compressed counts, as bytes) of ``paste_masks(...) >= threshold``.
 
     Args:
@@ -61,8 +61,10 @@ def window_to_rle(bitmap: Bool[np.ndarray, 'h w'], window: Window, size: tuple[i
     first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
     starts, ends = (window[1] + i % max(step, 1) + (window[0] + i // max(step, 1)) * height for i in (first, last))
     bounds = np.stack((starts, ends + 1), axis=1).ravel()
-    counts = np.diff(bounds, prepend=0, append=height * width)
-    return coco_mask.frPyObjects({'size': [height, width], 'counts': counts.tolist()}, height, width)
+    counts = np.diff(bounds, prepend=0, append=height * width).tolist()
+    if counts[-1] == 0:  # as pycocotools writes it
+        counts.pop()
+    return coco_mask.frPyObjects({'size': [height, width], 'counts': counts}, height, width)
 
 
 def _windows(boxes: Tensor, side: int, size: tuple[int, int]) -> list[Window]:
@@ -92,7 +94,7 @@ def _extent(windows: list[Window], chunk: list[int]) -> tuple[int, int]:
 
 
 def _paste_windows(mask_probs: Tensor, boxes: Tensor, windows: list[Window], chunk: list[int],
-                   threshold: float) -> list[np.ndarray]:
+                   threshold: float | int) -> list[np.ndarray]:
     origin = boxes.new_tensor([windows[i][:2] for i in chunk])
     pasted = (_sample(mask_probs[chunk], boxes[chunk], origin, _extent(windows, chunk)) >= threshold).cpu().numpy()
     return [bitmap[:windows[i][3] - windows[i][1], :windows[i][2] - windows[i][0]] for i, bitmap in zip(chunk, pasted)]

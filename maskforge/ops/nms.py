@@ -6,26 +6,26 @@ from torch import Tensor
 
 
 def grouped_nms(boxes: Float[Tensor, 'N 4'], scores: Float[Tensor, ' N'], groups: Int[Tensor, ' N'], *,
-                iou_threshold: float) -> Int[Tensor, ' K']:
+                iou_threshold: float | int) -> Int[Tensor, ' K']:
     """Return the indices of the kept boxes by falling score; boxes of different groups never suppress each other."""
     return torchvision.ops.batched_nms(boxes.float(), scores.float(), groups, iou_threshold)
 
 
 def nms_mask(boxes: Float[Tensor, 'N 4'], scores: Float[Tensor, ' N'], *,
-             iou_threshold: float) -> Bool[Tensor, ' N']:
+             iou_threshold: float | int) -> Bool[Tensor, ' N']:
     """Return which boxes are kept, all in one group: the form with a fixed shape, which every exporter can trace."""
     keep = torchvision.ops.nms(boxes, scores, iou_threshold)
     return torch.zeros_like(scores).index_fill(0, keep, 1.0) > 0
 
 
-def class_candidates(scores: Float[Tensor, 'N K'], *, score_thr: float) -> tuple[Int[Tensor, ' C'], Int[Tensor, ' C']]:
+def class_candidates(scores: Float[Tensor, 'N K'], *, score_thr: float | int) -> tuple[Int[Tensor, ' C'], Int[Tensor, ' C']]:
     """Return (rows, classes) of all entries above the threshold (strictly), row-major."""
     rows, classes = (scores > score_thr).nonzero(as_tuple=True)
     return rows, classes
 
 
-def multiclass_nms(boxes: Float[Tensor, 'N _ 4'], scores: Float[Tensor, 'N K'], *, score_thr: float,
-                   iou_threshold: float,
+def multiclass_nms(boxes: Float[Tensor, 'N _ 4'], scores: Float[Tensor, 'N K'], *, score_thr: float | int,
+                   iou_threshold: float | int,
                    max_per_img: int) -> tuple[Float[Tensor, 'D 4'], Float[Tensor, ' D'], Int[Tensor, ' D']]:
     """Class-wise suppression of one image's boxes.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def roi_align(features: Float[Tensor, 'B C H W'], rois: Float[Tensor, 'N 5'], *, output_size: int,
-              spatial_scale: float, sampling_ratio: int = 0, aligned: bool = True) -> Float[Tensor, 'N C S S']:
+              spatial_scale: float | int, sampling_ratio: int = 0, aligned: bool = True) -> Float[Tensor, 'N C S S']:
     """Average bilinear samples of ``features`` in each cell of an S x S grid over each region.
 
     Args:

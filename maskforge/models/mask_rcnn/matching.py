@@ -27,7 +27,7 @@ class MaxIoUAssigner:
         match_low_quality: every true box keeps its best reference box, even below ``pos_iou_thr``.
     """
 
-    def __init__(self, pos_iou_thr: float, neg_iou_thr: float | Sequence[float], *, min_pos_iou: float = 0.0,
+    def __init__(self, pos_iou_thr: float | int, neg_iou_thr: float | int | Sequence[float | int], *, min_pos_iou: float | int = 0.0,
                  gt_max_assign_all: bool = True, ignore_iof_thr: float | int = -1,
                  ignore_wrt_candidates: bool = True, match_low_quality: bool = True) -> None:
         self.pos_iou_thr, self.min_pos_iou = pos_iou_thr, min_pos_iou

@@ -18,7 +18,7 @@ class RandomSampler:
         add_gt_as_proposals: the head adds the true boxes to the proposals before sampling.
     """
 
-    def __init__(self, num: int, pos_fraction: float, *, neg_pos_ub: float | int = -1,
+    def __init__(self, num: int, pos_fraction: float | int, *, neg_pos_ub: float | int = -1,
                  add_gt_as_proposals: bool = True) -> None:
         self.num, self.pos_fraction = num, pos_fraction
         self.neg_pos_ub, self.add_gt_as_proposals = neg_pos_ub, add_gt_as_proposals

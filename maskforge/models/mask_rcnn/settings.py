@@ -12,7 +12,7 @@ Settings = TypeVar('Settings')
 WITHOUT_EFFECT = ('debug',)
 
 
-def _nms(threshold: float) -> dict:
+def _nms(threshold: float | int) -> dict:
     return dict(type='nms', iou_threshold=threshold)
 
 
@@ -78,7 +78,7 @@ class RCNNTestSettings:
         mask_thr_binary: mask pixels have at least this probability.
     """
 
-    score_thr: float = 0.05
+    score_thr: float | int = 0.05
     nms: Mapping = dataclasses.field(default_factory=lambda: _nms(0.5))
     max_per_img: int = 100
     mask_thr_binary: float | None = 0.5

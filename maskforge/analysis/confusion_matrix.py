@@ -1,4 +1,5 @@
 """Which classes a model takes for which: a matrix of truth against prediction, as picture, table and JSON."""
+import copy
 import json
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from torchvision.ops import batched_nms
 
 from maskforge.evaluation.average_precision import box_ious
 
-from .config_parts import build_dataset, read_config
+from .config_parts import build_dataset, loader_config, read_config
 
 BACKGROUND = 'background'
 
@@ -93,7 +94,7 @@ def run(config: str | Path | Config,
     output_dir.mkdir(parents=True, exist_ok=True)
     if predictions is None:
         with tempfile.TemporaryDirectory() as folder:
-            records = _read(_predict(cfg, checkpoint, Path(folder) / 'predictions.json', output_dir))
+            records = _read(_predict(cfg, checkpoint, split, Path(folder) / 'predictions.json', output_dir))
     else:
         records = _read(Path(predictions))
     matrix = confusion_matrix(build_dataset(cfg, split), records, score_thr=score_thr, tp_iou_thr=tp_iou_thr,
@@ -167,10 +168,16 @@ def _read(path: Path) -> list[dict]:
     return records
 
 
-def _predict(cfg: Config, checkpoint: str | Path, out: Path, work_dir: Path) -> Path:
-    """Run the test loop with a metric that only writes the predictions."""
+def _predict(cfg: Config, checkpoint: str | Path, split: str, out: Path, work_dir: Path) -> Path:
+    """Run the test loop over a split with a metric that only writes the predictions."""
     from maskforge.engine import Runner
+    cfg = copy.deepcopy(cfg)
+    cfg.test_dataloader, cfg.test_cfg = loader_config(cfg, split), cfg.get('test_cfg') or dict(type='TestLoop')
     cfg.test_evaluator = [dict(type='DumpResults', out_file_path=str(out))]
+    # a run that only tests needs no other part, and a missing training set must not stop it
+    for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
+                 'val_evaluator'):
+        cfg[name] = None
     cfg.load_from, cfg.resume, cfg.work_dir = str(checkpoint), False, str(work_dir / 'test')
     Runner.from_cfg(cfg).test()
     return out

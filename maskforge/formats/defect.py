@@ -49,8 +49,8 @@ def settle(path: str, defects: Sequence[Defect], on_defect: str) -> None:
     if fatal or (errors and on_defect == 'raise'):
         found = fatal + errors
         remedy = '' if fatal else "; on_defect='skip' leaves such records out"
-        raise ValueError(f'{path}: {summarize(found)}. Correct the file (the checker in tools/dataset_converters lists '
-                         f'every defect){remedy}.')
+        raise ValueError(f'{path}: {summarize(found)}. Correct the file ("maskforge check-data" lists every '
+                         f'defect){remedy}.')
     for group, what in ((errors, 'left out'), ([d for d in defects if d.severity == 'warning'], 'odd')):
         if group:
             print_log(f'{path}: {len(group)} records {what}: {summarize(group)}.', 'current', logging.WARNING)

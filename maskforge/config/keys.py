@@ -27,5 +27,8 @@ DEFAULT_HOOKS = {
     'visualization': 'DetVisualizationHook',
 }
 
+# those that the runner registers by itself; None leaves one out
+BUILTIN_HOOKS = frozenset(DEFAULT_HOOKS) - {'visualization'}
+
 # written by Config.pretty_text, so that a merged config that is loaded again knows its helper variables
 VARIABLES_COMMENT = '# variables that the original files used:'

@@ -12,7 +12,7 @@ from mmengine.config import Config as _Config
 
 from .config import Config
 from .config_file import read_config_file
-from .keys import DEFAULT_HOOKS
+from .keys import BUILTIN_HOOKS, DEFAULT_HOOKS
 from .old_keys import OLD_KEYS, rename_old_keys
 from .options import merge_dicts, merge_options, parse_options
 from .packages import find_config
@@ -99,9 +99,11 @@ def _flatten(values: dict, prefix: str = '') -> dict[str, Any]:
 def _settle(values: dict, notes: list[str]) -> None:
     """Defaults and spellings that MMEngine does not take."""
     values.setdefault('default_scope', 'maskforge')
-    for name, hook in (values.get('default_hooks') or {}).items():
+    for name, hook in list((values.get('default_hooks') or {}).items()):
         if isinstance(hook, dict) and 'type' not in hook and name in DEFAULT_HOOKS:
             values['default_hooks'][name] = {'type': DEFAULT_HOOKS[name], **hook}
+        elif hook is None and name not in BUILTIN_HOOKS:  # MMEngine can only be told to leave out its own
+            values['default_hooks'].pop(name)
     resume = values.get('resume')
     if isinstance(resume, str):
         values['resume'] = resume.lower() not in ('', 'false')

@@ -2,7 +2,6 @@
 import copy
 import os
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,20 +27,15 @@ from maskforge.checkpoints import (
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE
 
 from .class_count import check_class_count
-from .data_loading import batch_size_of, build_dataloader, reseed
+from .data_loading import batch_size_of, build_dataloader
 from .distributed import init_dist
 from .hooks.signal_hook import SignalHook
 from .interruption import Interruption
 from .learning_rate_scaling import accumulative_counts, scale_learning_rates, scaling
 from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped, wrap_model
+from .resume import resume_run
 from .run_environment import environment_facts, unique_timestamp, with_safe_text
-from .training_state import (
-    collect_checkpoint,
-    gather_random_states,
-    plain,
-    restore_message_hub,
-    restore_own_random_state,
-)
+from .training_state import collect_checkpoint, gather_random_states, plain, restore_own_random_state
 
 _ONE_WAY = "write train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=12) or dict(type='IterBasedTrainLoop', " \
            'max_iters=90000)'
@@ -333,61 +327,9 @@ class Runner(_Runner):
             ValueError: the checkpoint is of another model, or holds weights only.
         """
         checkpoint = self.load_checkpoint(filename, 'cpu' if map_location == 'default' else map_location, strict=True)
-        meta = checkpoint.get('meta') or {}
-        if 'iter' not in meta or 'optimizer' not in checkpoint:
-            raise ValueError(f'{filename} holds weights, but not the state of a run to continue: use --load-from '
-                             f'(load_from=..., resume=False) to start from its weights.')
-        self._compare_run(meta)
-        loop = self.train_loop
-        self._take_seed(meta.get('seed'))
-        if hasattr(loop, 'take_position'):
-            loop.take_position(meta)
-        else:  # a user's loop on MMEngine's
-            loop._epoch, loop._iter = meta['epoch'], meta['iter']
-        restore_message_hub(self.message_hub, checkpoint.get('message_hub') or {})
-        if resume_optimizer:
-            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-        if resume_param_scheduler and self.param_schedulers is not None:
-            self._resume_schedulers(checkpoint.get('param_schedulers') or [])
-        self._random_states = checkpoint.get('random_state')
-        if not self._random_states:
-            self.logger.warning(f'{filename} has no random states (MMEngine stores none): the run continues, but not '
-                                f'exactly as it would have')
-        self._has_loaded = True
+        self._random_states = resume_run(self, checkpoint, filename, optimizer=resume_optimizer,
+                                         schedulers=resume_param_scheduler)
         self.logger.info(f'continuing {filename} at epoch {self.epoch}, iteration {self.iter}')
-
-    def _resume_schedulers(self, states: Any) -> None:
-        self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-        pairs = [(self.param_schedulers[name], states.get(name, [])) for name in self.param_schedulers] \
-            if isinstance(self.param_schedulers, dict) else [(self.param_schedulers, states)]
-        for schedulers, stored in pairs:
-            if len(schedulers) != len(stored):
-                self.logger.warning(f'the config has {len(schedulers)} schedulers, the checkpoint {len(stored)}')
-            for scheduler, state in zip(schedulers, stored):
-                scheduler.load_state_dict(state)
-
-    def _take_seed(self, seed: int | None) -> None:
-        if seed is None or seed == self.seed:
-            return
-        if self._randomness_cfg.get('seed') is not None:
-            self.logger.warning(f'randomness.seed={self.seed} is not followed: the run continues with its seed {seed}')
-        self._randomness_cfg.update(seed=seed)
-        self.set_randomness(**self._randomness_cfg)
-        reseed(self.train_dataloader, seed)
-
-    def _compare_run(self, meta: Mapping[str, Any]) -> None:
-        for key, now, name in (('world_size', self.world_size, 'processes'),
-                               ('batch_over_all_ranks', self.batch_over_all_ranks, 'samples per iteration')):
-            before = meta.get(key)
-            if before is not None and before != now:
-                self.logger.warning(f'{before} {name} when the checkpoint was written, {now} now: the run continues, '
-                                    f'but not exactly as it would have')
-        classes = (meta.get('dataset_meta') or {}).get('classes')
-        now = (getattr(self.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
-        if classes is not None and now is not None and list(classes) != list(now):
-            self.logger.warning(f'the checkpoint was trained on the classes {list(classes)[:8]}, the data set has '
-                                f'{list(now)[:8]}')
 
     def restore_randomness(self) -> None:
         """Put the random states of a resumed checkpoint in place; the loops call it before the first step."""

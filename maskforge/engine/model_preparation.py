@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.model import convert_sync_batchnorm, is_model_wrapper
+from mmengine.model import BaseTTAModel, convert_sync_batchnorm, is_model_wrapper
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -17,8 +17,10 @@ from maskforge.registry import MODEL_WRAPPERS
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside a wrapper for several processes, or the model itself."""
-    return model.module if is_model_wrapper(model) else model
+    """The model inside its wrappers (for several processes, for test-time augmentation), or the model itself."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def accepts_argument(cls: type, name: str) -> bool:

@@ -47,7 +47,7 @@ class DetTTAModel(BaseTTAModel):
                              'nms=dict(type, iou_threshold), max_per_img.')
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list[DetDataSample]:
-        """Merge the views of each image; the result has the metainfo of the first view, without the flip."""
+        """Merge the views of each image; the result has metainfo and truth of the first view that is not flipped."""
         return [self._merge_views(views) for views in data_samples_list]
 
     def _merge_views(self, views: Sequence[DetDataSample]) -> DetDataSample:
@@ -63,8 +63,8 @@ class DetTTAModel(BaseTTAModel):
             masks = InstanceMasks.cat([instances.masks for instances in upright])
             groups = _supporters(boxes, scores, labels, view_ids, keep, self.iou_threshold)
             merged.masks = _vote(masks, scores, groups)
-        sample = views[0].new()
-        sample.set_metainfo(dict(flip=False, flip_direction=None))
+        # metrics may read the truth of the sample, which is upright in an unflipped view only
+        sample = next((view for view in views if not view.metainfo.get('flip', False)), views[0]).new()
         sample.pred_instances = merged
         return sample
 

@@ -66,6 +66,15 @@ def test_masks_are_voted_by_score():
     assert found.masks.areas()[0] == 36  # 0.9 of 1.5 are for the last row
 
 
+def test_truth_and_facts_come_from_an_upright_view():
+    views = [view([[2, 1, 8, 7]], [0.9], [0], flip='horizontal'), view([[2, 1, 8, 7]], [0.8], [0])]
+    for one, x0 in zip(views, (1.0, 2.0)):
+        one.gt_instances = InstanceData(bboxes=torch.tensor([[x0, 1, 8, 7]]))
+    merged, = model().merge_preds([views])
+    assert merged.gt_instances.bboxes[0, 0] == 2.0 and merged.metainfo['flip'] is False
+    assert len(views[1].pred_instances) == 1
+
+
 def test_other_classes_neither_suppress_nor_vote():
     found = model().merge_preds([[view([[2, 2, 8, 8]], [0.5], [0]), view([[2, 2, 8, 7]], [0.6], [1])]])[0]
     assert found.pred_instances.masks.areas().tolist() == [30, 36]

@@ -79,11 +79,13 @@ def original_image(sample: BaseDataElement, data_batch: dict[str, Any], index: i
     path = sample.metainfo.get('img_path')
     if path and Path(path).is_file():
         return mmcv.imread(str(path), channel_order='rgb')
-    tensor = data_batch['inputs'][index]
+    tensor, meta = data_batch['inputs'][index], sample.metainfo
+    if isinstance(tensor, (list, tuple)):  # views of test-time augmentation come as [view][image]
+        tensor, meta = data_batch['inputs'][0][index], data_batch['data_samples'][0][index].metainfo
     image = tensor.permute(1, 2, 0).cpu().numpy().astype(np.uint8)[..., ::-1]
-    height, width = sample.metainfo.get('ori_shape', image.shape[:2])[:2]
-    valid_height, valid_width = sample.metainfo.get('img_shape', image.shape[:2])[:2]
+    height, width = meta.get('ori_shape', image.shape[:2])[:2]
+    valid_height, valid_width = meta.get('img_shape', image.shape[:2])[:2]
     image = np.ascontiguousarray(image[:valid_height, :valid_width])
-    if sample.metainfo.get('flip', False):
-        image = mmcv.imflip(image, sample.metainfo.get('flip_direction', 'horizontal'))
+    if meta.get('flip', False):
+        image = mmcv.imflip(image, meta.get('flip_direction', 'horizontal'))
     return mmcv.imresize(image, (width, height))

@@ -69,6 +69,15 @@ def test_image_from_the_batch_is_scaled_back_and_upright():
     assert (found[:, 3:, 2] == 200).all() and (found[:, :3] == 0).all()
 
 
+def test_image_of_augmented_views():
+    image = np.zeros((3, 4, 6), np.uint8)
+    image[2, :, :2] = 99  # red, at the left of a view that is flipped
+    views = [sample(0, flip=True, flip_direction='horizontal'), sample(0, flip=False)]
+    data = dict(inputs=[[torch.from_numpy(image)], [torch.from_numpy(image)]], data_samples=[[view] for view in views])
+    found = original_image(sample(0, flip=False), data, 0)
+    assert (found[:, 4:, 0] == 99).all() and (found[:, :4] == 0).all()
+
+
 def test_wrong_interval():
     with pytest.raises(ValueError, match='at least 1'):
         DetVisualizationHook(interval=0)

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 
 _COUNTERS = {'step', 'epoch', 'iter', 'time', 'data_time', 'memory'}
+_PANELS = ('losses', 'metrics', 'training')
+#: metrics by size and at single thresholds are drawn on request only
+_DETAIL = ('_s', '_m', '_l', '_75')
 
 
 def plot_curve(logs: str | Path | Sequence[str | Path],
@@ -18,11 +21,11 @@ def plot_curve(logs: str | Path | Sequence[str | Path],
                start_epoch: int = 0,
                smooth: int = 1,
                style: str | None = None) -> Path:
-    """Plot values of one or several runs; what is logged in training and what in validation get a panel each.
+    """Plot values of one or several runs against iterations: losses (of validation dashed), metrics, anything else.
 
     Args:
         logs: JSON lines files, or work directories (resumed runs are joined).
-        keys: names such as ``loss_mask`` or ``coco/segm_mAP``; by default the losses and all metrics.
+        keys: names such as ``loss_mask`` or ``coco/segm_mAP``; by default the losses and the main metrics.
         out: picture to write, .png, .pdf or .svg.
         title: heading.
         legend: one name per curve, in the order runs x keys.
@@ -85,10 +88,17 @@ def read_log(path: str | Path) -> dict[str, list[dict]]:
     """
     rows: dict[str, dict[int, dict]] = {'train': {}, 'val': {}}
     for file in _log_files(Path(path)):
+        iteration = None
         for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), start=1):
             if line.strip():
                 row = _parse(line, file, number)
-                rows['train' if 'lr' in row else 'val'][int(row.get('step', row.get('iter', number)))] = row
+                step = int(row.get('step', row.get('iter', number)))
+                if 'lr' in row:
+                    iteration = row.get('iter', step)
+                    rows['train'][step] = row
+                else:
+                    # a validation's step may be an epoch: place it at the iteration that it follows
+                    rows['val'][step] = {'iter': step if iteration is None else iteration, **row}
     return {kind: [found[step] for step in sorted(found)] for kind, found in rows.items()}
 
 
@@ -125,7 +135,8 @@ def _names(run_rows: dict[str, list[dict]], kind: str) -> list[str]:
 
 def _default_keys(runs: Sequence[dict]) -> list[str]:
     losses = [name for rows in runs for name in _names(rows, 'train') if 'loss' in name]
-    metrics = [name for rows in runs for name in _names(rows, 'val')]
+    metrics = [name for rows in runs for name in _names(rows, 'val')
+               if name == 'val_loss' or not ('loss' in name or name.endswith(_DETAIL))]
     return list(dict.fromkeys(losses + metrics))
 
 
@@ -148,12 +159,12 @@ def _curves(runs: Sequence[dict], keys: Sequence[str], paths: Sequence, start_ep
             kind = 'train' if any(key in row for row in rows['train']) else 'val'
             chosen = [row for row in rows[kind] if key in row
                       and not (kind == 'train' and row.get('epoch', start_epoch) < start_epoch)]
-            x = np.array([row.get('step', row.get('iter', i)) for i, row in enumerate(chosen)], float)
+            x = np.array([row.get('iter', row.get('step', i)) for i, row in enumerate(chosen)], float)
             y = np.array([row[key] for row in chosen], float)
             if kind == 'train' and smooth > 1 and len(y):
                 y = _running_mean(y, smooth)
-            name = key if len(runs) == 1 else f'{Path(path).name} {key}'
-            found.append((kind, name, x, y))
+            panel = 'losses' if 'loss' in key else 'metrics' if kind == 'val' else 'training'
+            found.append((panel, key if len(runs) == 1 else f'{Path(path).name} {key}', x, y))
     return found
 
 
@@ -169,19 +180,21 @@ def _draw(curves: Sequence[tuple], out: Path, title: str | None, style: str | No
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    panels = [panel for panel in ('train', 'val') if any(curve[0] == panel for curve in curves)]
+    panels = [panel for panel in _PANELS if any(curve[0] == panel for curve in curves)]
     with matplotlib.style.context(style or 'default'):
-        figure = Figure(figsize=(7 * len(panels), 4.5), layout='constrained')
+        figure = Figure(figsize=(8 * len(panels), 4.5), layout='constrained')
         FigureCanvasAgg(figure)
         for position, panel in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), position)
             for kind, name, x, y in curves:
                 if kind == panel:
-                    axes.plot(x, y, label=name, marker='o' if len(x) < 30 else None, markersize=3, linewidth=1.3)
-            axes.set_xlabel('iteration' if panel == 'train' else 'step of validation (epoch or iteration)')
-            axes.set_title('training' if panel == 'train' else 'validation', fontsize=11)
+                    axes.plot(x, y, '--' if 'val_' in name else '-', label=name, linewidth=1.3, markersize=3,
+                              marker='o' if len(x) < 30 else None)
+            axes.set_xlabel('iteration')
+            axes.set_title(panel, fontsize=11)
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
+            # beside the axes, where it hides no curve
+            axes.legend(fontsize=8, loc='upper left', bbox_to_anchor=(1.01, 1.0))
         if title:
             figure.suptitle(title)
         out.parent.mkdir(parents=True, exist_ok=True)

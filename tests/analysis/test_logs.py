@@ -20,7 +20,8 @@ def training(start, stop, loss=2.0):
 
 
 def validation(epoch, value):
-    return {'coco/segm_mAP': value, 'data_time': 0.1, 'time': 0.2, 'step': epoch}
+    return {'coco/segm_mAP': value, 'coco/segm_mAP_s': -1.0, 'val_loss': 1.0, 'val_loss_mask': 0.5, 'data_time': 0.1,
+            'time': 0.2, 'step': epoch}
 
 
 @pytest.fixture
@@ -36,6 +37,8 @@ def test_resumed_runs_are_joined(work_dir):
     assert [row['step'] for row in rows['train']] == list(range(1, 13))
     assert rows['train'][6]['loss'] == 4 / 7
     assert [row['coco/segm_mAP'] for row in rows['val']] == [0.1, 0.2, 0.3]
+    # validations are placed at the iteration that they follow
+    assert [row['iter'] for row in rows['val']] == [8, 8, 12]
 
 
 @pytest.mark.parametrize('settings', [{}, dict(keys=['loss']), dict(keys=['coco/segm_mAP'], title='title'),
@@ -45,7 +48,8 @@ def test_plot(work_dir, tmp_path, settings):
     out = plot_curve(work_dir, out=tmp_path / 'deep' / 'c.png', **settings)
     picture = cv2.imread(str(out))
     assert picture.std() > 5
-    assert (picture.shape[1] > 1200) == (not settings.get('keys'))
+    panels = 2 if 'keys' not in settings or 'time' in settings['keys'] else 1
+    assert picture.shape[1] == 960 * panels
 
 
 def test_every_setting_shows(work_dir, tmp_path):
@@ -53,6 +57,13 @@ def test_every_setting_shows(work_dir, tmp_path):
                 for i, settings in enumerate(({}, dict(title='t'), dict(legend=['x']), dict(start_epoch=2),
                                               dict(smooth=4), dict(style='ggplot')))]
     assert all(picture.shape != pictures[0].shape or (picture != pictures[0]).any() for picture in pictures[1:])
+
+
+def test_default_curves_are_the_main_ones(work_dir, tmp_path):
+    text = plot_curve(work_dir, out=tmp_path / 'c.svg').read_text()
+    names = ('loss', 'loss_mask', 'val_loss', 'coco/segm_mAP', 'val_loss_mask', 'coco/segm_mAP_s', 'lr')
+    shown = [name for name in names if f'<!-- {name} -->' in text]
+    assert shown == ['loss', 'loss_mask', 'val_loss', 'coco/segm_mAP']
 
 
 def test_several_runs(work_dir, tmp_path):

@@ -111,3 +111,13 @@ def test_divergence_is_reported_and_not_saved(config, tmp_path):
     with pytest.raises(FloatingPointError, match=r'loss_square is (nan|inf).* at iteration \d+ \(epoch 1\)'):
         train(config, tmp_path, recipe=recipe)
     assert not list(Path(tmp_path).glob('epoch_*.pth'))
+
+
+@pytest.mark.parametrize(('options', 'warned', 'names'), [
+    (dict(interval=1, by_epoch=True), True, ['epoch_1.pth']), (dict(interval=4), False, ['iter_4.pth', 'iter_6.pth'])])
+def test_the_unit_of_checkpoints_in_a_loop_of_iterations(config, tmp_path, capfd, options, warned, names):
+    Runner.from_cfg(Config(config(
+        tmp_path, train_cfg=dict(type='IterBasedTrainLoop', max_iters=6, val_interval=6), param_scheduler=None,
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', **options))))).train()
+    assert ('CheckpointHook counts epochs' in ''.join(capfd.readouterr())) == warned
+    assert sorted(path.name for path in tmp_path.glob('*_[0-9].pth')) == names

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -89,8 +90,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             sample.gt_instances.masks = sample.gt_instances.masks.pad(shape)
         if self.pad_seg and 'gt_sem_seg' in sample:
             seg = sample.gt_sem_seg.sem_seg
-            sample.gt_sem_seg.sem_seg = F.pad(seg, (0, shape[1] - seg.shape[-1], 0, shape[0] - seg.shape[-2]),
-                                              value=self.seg_pad_value)
+            # a new PixelData: its shape cannot change
+            sample.gt_sem_seg = PixelData(sem_seg=F.pad(
+                seg, (0, shape[1] - seg.shape[-1], 0, shape[0] - seg.shape[-2]), value=self.seg_pad_value))
 
 
 def _check(mean: Sequence | None, std: Sequence | None, bgr_to_rgb: bool, rgb_to_bgr: bool) -> None:

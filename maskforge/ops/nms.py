@@ -18,12 +18,6 @@ def nms_mask(boxes: Float[Tensor, 'N 4'], scores: Float[Tensor, ' N'], *,
     return torch.zeros_like(scores).index_fill(0, keep, 1.0) > 0
 
 
-def class_candidates(scores: Float[Tensor, 'N K'], *, score_thr: float | int) -> tuple[Int[Tensor, ' C'], Int[Tensor, ' C']]:
-    """Return (rows, classes) of all entries above the threshold (strictly), row-major."""
-    rows, classes = (scores > score_thr).nonzero(as_tuple=True)
-    return rows, classes
-
-
 def multiclass_nms(boxes: Float[Tensor, 'N _ 4'], scores: Float[Tensor, 'N K'], *, score_thr: float | int,
                    iou_threshold: float | int,
                    max_per_img: int) -> tuple[Float[Tensor, 'D 4'], Float[Tensor, ' D'], Int[Tensor, ' D']]:
@@ -38,7 +32,7 @@ def multiclass_nms(boxes: Float[Tensor, 'N _ 4'], scores: Float[Tensor, 'N K'], 
     Returns:
         boxes, scores and labels by falling score.
     """
-    rows, labels = class_candidates(scores, score_thr=score_thr)
+    rows, labels = (scores > score_thr).nonzero(as_tuple=True)
     columns = labels if boxes.shape[1] > 1 else torch.zeros_like(labels)
     boxes, scores = boxes[rows, columns], scores[rows, labels]
     keep = grouped_nms(boxes, scores, labels, iou_threshold=iou_threshold)

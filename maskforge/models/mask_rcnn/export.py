@@ -142,7 +142,8 @@ class MaskRCNNExport(nn.Module):
         filled = (final.values > 0)[..., None]
         return _take(boxes, final.indices) * filled, final.values, labels.gather(1, final.indices)
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, groups: Tensor, num_groups: int, threshold: float | int) -> Tensor:
+    def _suppress(self, boxes: Tensor, scores: Tensor, groups: Tensor, num_groups: int,
+                  threshold: float | int) -> Tensor:
         """Return which boxes of each image stay; one call for the batch, its groups laid out as tiles of a plane."""
         side = math.ceil(math.sqrt(num_groups))
         image = torch.arange(boxes.shape[0], device=boxes.device)[:, None]

@@ -27,8 +27,8 @@ class MaxIoUAssigner:
         match_low_quality: every true box keeps its best reference box, even below ``pos_iou_thr``.
     """
 
-    def __init__(self, pos_iou_thr: float | int, neg_iou_thr: float | int | Sequence[float | int], *, min_pos_iou: float | int = 0.0,
-                 gt_max_assign_all: bool = True, ignore_iof_thr: float | int = -1,
+    def __init__(self, pos_iou_thr: float | int, neg_iou_thr: float | int | Sequence[float | int], *,
+                 min_pos_iou: float | int = 0.0, gt_max_assign_all: bool = True, ignore_iof_thr: float | int = -1,
                  ignore_wrt_candidates: bool = True, match_low_quality: bool = True) -> None:
         self.pos_iou_thr, self.min_pos_iou = pos_iou_thr, min_pos_iou
         self.neg_range = (0.0, neg_iou_thr) if isinstance(neg_iou_thr, (int, float)) else tuple(neg_iou_thr)
@@ -42,7 +42,7 @@ class MaxIoUAssigner:
 
         Memory is bounded: many pairs are compared a slice of ``boxes`` at a time.
         """
-        if not len(truth):
+        if not (len(truth) and len(boxes)):
             matches = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
         else:
             matches = self._match(boxes.float(), truth.float())
@@ -50,6 +50,7 @@ class MaxIoUAssigner:
         return matches if covered is None else matches.masked_fill(covered, IGNORED)
 
     def _match(self, boxes: Tensor, truth: Tensor) -> Tensor:
+        # overlaps are true boxes x reference boxes
         chunks = boxes.split(max(MAX_PAIRS // len(truth), 1))
         # one slice is the usual case: its overlaps are kept for the second look
         overlaps = [box_iou(truth, chunks[0])] if len(chunks) == 1 else (box_iou(truth, chunk) for chunk in chunks)
@@ -65,10 +66,7 @@ class MaxIoUAssigner:
 
     def _add_low_quality(self, matches: Tensor, overlaps: list[Tensor]) -> None:
         """Give every true box its best boxes; of several true boxes that claim one, the last gets it."""
-        best = torch.stack([chunk.max(dim=1).values for chunk in overlaps if chunk.shape[1]]).max(dim=0).values \
-            if any(chunk.shape[1] for chunk in overlaps) else None
-        if best is None:
-            return
+        best = torch.stack([chunk.max(dim=1).values for chunk in overlaps]).max(dim=0).values
         start = 0
         taken = torch.zeros_like(best, dtype=torch.bool)
         for chunk in overlaps:

@@ -14,8 +14,7 @@ BOX_PREDICTOR, MASK_PREDICTOR = 'roi_heads.box_predictor', 'roi_heads.mask_predi
 # COCO's 80 categories in order of label, by their ids of 1 .. 90; torchvision's heads have a row for every id.
 COCO_IDS = [i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}]
 
-# torchvision's name, ours; the first rule that fits. {0}, {1} ... are the groups. Rules that are not used for writing
-# read the names of old files (before torchvision 0.12).
+# torchvision's name, ours; the first rule that fits. {0}, {1} ... are the groups.
 RULES: list[tuple[str, str]] = [
     (r'backbone\.body\.(.+)', 'backbone.{0}'),
     (r'backbone\.fpn\.inner_blocks\.(\d+)\.0\.(.+)', 'neck.lateral_convs.{0}.conv.{1}'),
@@ -37,6 +36,7 @@ RULES: list[tuple[str, str]] = [
     (r'roi_heads\.mask_predictor\.conv5_mask\.(.+)', 'roi_head.mask_head.upsample.{0}'),
     (r'roi_heads\.mask_predictor\.mask_fcn_logits\.(.+)', 'roi_head.mask_head.conv_logits.{0}'),
 ]
+# Names in files from before torchvision 0.12, and since.
 OLD_RULES: list[tuple[str, str]] = [
     (r'backbone\.fpn\.(inner|layer)_blocks\.(\d+)\.(weight|bias)', 'backbone.fpn.{0}_blocks.{1}.0.{2}'),
     (r'rpn\.head\.conv\.(weight|bias)', 'rpn.head.conv.0.0.{0}'),
@@ -79,7 +79,7 @@ class TorchvisionRCNNLayout(CheckpointLayout):
 
     def to_ours(self, state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Return the tensors under our names, background last; what no rule knows keeps its name."""
-        state = {_rename(name, OLD_RULES): value for name, value in state_dict.items()}
+        state = rename_old(state_dict)
         rows = _foreground_rows(len(state[f'{BOX_PREDICTOR}.cls_score.weight']), model.num_classes)
         ours = {_to_our_name(name, state): _to_our_rows(name, value, rows) for name, value in state.items()}
         return _fit_batch_norms(ours, model)
@@ -91,6 +91,14 @@ class TorchvisionRCNNLayout(CheckpointLayout):
             new = _to_their_name(name, state_dict)
             theirs[new] = _to_their_rows(new, value)
         return theirs
+
+
+def rename_old(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of an old torchvision file under the names that torchvision uses since 0.12."""
+    # mask_fcn1 .. mask_fcn4 became 0 .. 3
+    names = {name: re.sub(r'mask_head\.mask_fcn(\d)\.', lambda m: f'mask_head.{int(m[1]) - 1}.0.', name)
+             for name in state_dict}
+    return {_rename(names[name], OLD_RULES): value for name, value in state_dict.items()}
 
 
 def _rename(name: str, rules: Iterable[tuple[str, str]]) -> str:

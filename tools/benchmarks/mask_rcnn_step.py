@@ -1,0 +1,107 @@
+"""Training step and inference of our Mask R-CNN R50-FPN against torchvision's on the CPU, at the same size and weights.
+
+    python tools/benchmarks/mask_rcnn_step.py --size 256 320
+"""
+import sys
+from collections.abc import Callable
+
+import torch
+from benchmark_arguments import finish, parser
+from torch import Tensor, nn
+from torchvision_twin import Sampling, make_scene, make_twins, our_samples
+
+from maskforge.analysis.ratio_table import RatioTable, compare_seconds, machine_line, time_in_turns
+
+CLASSES = 20
+NAMES = dict(loss_objectness='loss_rpn_cls', loss_rpn_box_reg='loss_rpn_bbox', loss_classifier='loss_cls',
+             loss_box_reg='loss_bbox', loss_mask='loss_mask')
+
+
+def losses(ours: nn.Module, theirs: nn.Module, images: list[Tensor],
+           targets: list[dict], size: tuple[int, int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Losses of both sides by our names."""
+    mine = ours(**ours.data_preprocessor(dict(inputs=images, data_samples=our_samples(targets, size)), True),
+                mode='loss')
+    want = theirs([image.float() / 255 for image in images], [dict(target) for target in targets])
+    return mine, {NAMES[name]: value for name, value in want.items()}
+
+
+def predictions(ours: nn.Module, theirs: nn.Module, images: list[Tensor], size: tuple[int, int]) -> tuple[list, list]:
+    """Predictions of both sides, masks pasted into the image."""
+    empty = our_samples([dict(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long),
+                              masks=torch.zeros(0, *size, dtype=torch.uint8))] * len(images), size)
+    with torch.no_grad():
+        return ours.test_step(dict(inputs=images, data_samples=empty)), theirs([i.float() / 255 for i in images])
+
+
+def check_twins(size: tuple[int, int]) -> str:
+    """Compare losses and predictions with sampling made deterministic.
+
+    Raises:
+        RuntimeError: they differ by more than 1e-3.
+    """
+    everything = 10**6
+    ours, theirs = make_twins(CLASSES, Sampling(100, everything, everything, 30), size)
+    images, targets = make_scene(size, images=1, objects=4)
+    train_mode(ours, theirs)
+    mine, want = losses(ours, theirs, images, targets, size)
+    gap = max(abs(mine[name].item() - value.item()) for name, value in want.items())
+    ours.eval(), theirs.eval()
+    [found], [expected] = predictions(ours, theirs, images, size)
+    found = found.pred_instances
+    if len(found) != len(expected['boxes']):
+        raise RuntimeError(f'the twins detect {len(found)} and {len(expected["boxes"])} objects: nothing to compare.')
+    scores = (found.scores - expected['scores']).abs().max().item()
+    boxes = (found.bboxes - expected['boxes']).abs().max().item()
+    if max(gap, scores) > 1e-3 or boxes > 1e-2:
+        raise RuntimeError(f'the twins differ: losses {gap:.2g}, scores {scores:.2g}, boxes {boxes:.2g} pixels.')
+    return f'losses within {gap:.0e}, scores {scores:.0e}, boxes {boxes:.0e} px'
+
+
+def train_mode(ours: nn.Module, theirs: nn.Module) -> None:
+    """Training mode with fixed batch statistics on both sides."""
+    ours.train()
+    theirs.train()
+    theirs.backbone.body.eval()
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, forward: Callable[[], dict[str, Tensor]]) -> None:
+    """One training step: losses, gradients, update."""
+    optimizer.zero_grad()
+    sum(forward().values()).backward()
+    optimizer.step()
+
+
+def main() -> int:
+    """Check, measure and print."""
+    arguments = parser(__doc__, rounds=5)
+    arguments.add_argument('--size', type=int, nargs=2, default=(256, 320), metavar=('H', 'W'),
+                           help='image size, multiples of 64 (256 320)')
+    arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
+    arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
+    args = arguments.parse_args()
+    size = tuple(args.size)
+    note = check_twins(size)
+    ours, theirs = make_twins(CLASSES, Sampling(), size)
+    images, targets = make_scene(size, images=args.batch, objects=args.objects)
+    floats, samples = [image.float() / 255 for image in images], our_samples(targets, size)
+    ours.eval(), theirs.eval()
+    with torch.no_grad():
+        inference = time_in_turns({
+            'ours': lambda: ours.test_step(dict(inputs=images, data_samples=samples)),
+            'torchvision': lambda: theirs(floats)}, rounds=args.rounds)
+    train_mode(ours, theirs)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9) for model in (ours, theirs)]
+    training = time_in_turns({
+        'ours': lambda: step(ours, optimizers[0], lambda: ours(
+            **ours.data_preprocessor(dict(inputs=images, data_samples=samples), True), mode='loss')),
+        'torchvision': lambda: step(theirs, optimizers[1], lambda: theirs(floats, [dict(t) for t in targets]))},
+        rounds=args.rounds)
+    title = f'Mask R-CNN R50-FPN, {args.batch} x {size[0]}x{size[1]}, {args.objects} objects, CPU'
+    rows = [compare_seconds('training step', training, ours='ours', peer='torchvision', note=note),
+            compare_seconds('inference with masks', inference, ours='ours', peer='torchvision', note=note)]
+    return finish(RatioTable(title, machine_line(), rows), args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

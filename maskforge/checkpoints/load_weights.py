@@ -90,7 +90,8 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str
         mapped = layout.to_ours(dict(state_dict), model)
         count = _fitting(mapped, model)
         if count >= most:  # a layout that recognises the file goes before the names at face value
-            best, name, most = mapped, cls.__name__, count
+            same = all(mapped.get(key) is tensor for key, tensor in state_dict.items())
+            best, name, most = mapped, None if same else cls.__name__, count
     return best, name
 
 

@@ -12,6 +12,7 @@ from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, set_random_seed
 from mmengine.runner import Runner as _Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -24,7 +25,7 @@ from maskforge.checkpoints import (
     unwrap,
     write_last_checkpoint,
 )
-from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE
+from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE, VISUALIZERS
 
 from .class_count import check_class_count
 from .data_loading import batch_size_of, build_dataloader
@@ -140,6 +141,15 @@ class Runner(_Runner):
         if isinstance(log_processor, dict):
             return LOG_PROCESSORS.build(dict(dict(type='LogProcessor'), **log_processor))
         return super().build_log_processor(log_processor)
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Build the visualizer; one of the same name from an earlier run of this process is not taken over."""
+        if isinstance(visualizer, dict):
+            visualizer = dict(visualizer)
+            name = visualizer.get('name', self.experiment_name)
+            taken = VISUALIZERS.get(visualizer.get('type', 'Visualizer')).check_instance_created(name)
+            visualizer.update(name=f'{name}_{self.experiment_name}' if taken else name)
+        return super().build_visualizer(visualizer)
 
     # model -------------------------------------------------------------------------------------------------------
 

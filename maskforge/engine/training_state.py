@@ -1,6 +1,8 @@
 """Everything besides the weights that a checkpoint needs for an exact continuation, in plain form."""
+import enum
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,9 +37,11 @@ def plain(value: Any, path: str = 'checkpoint') -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [plain(item, f'{path}[{i}]') for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
-    if isinstance(value, (torch.dtype, torch.device)):
+    if isinstance(value, enum.Enum):
+        return plain(value.value, path)
+    if isinstance(value, (torch.dtype, torch.device, Path)):
         return str(value)
-    for kind in (bool, int, float, str):  # subclasses: enums, numpy's str
+    for kind in (bool, int, float, str):  # their subclasses
         if isinstance(value, kind):
             return kind(value)
     print_log(f'{path} is a {type(value).__name__}, which checkpoints do not hold; its text is stored', 'current', 30)

@@ -15,7 +15,7 @@ from .config_parts import build_model, read_config
 
 def run(config: str | Path | Config,
         *,
-        shape: Sequence[int] = (800, 1333),
+        shape: Sequence[int] | int = (800, 1333),
         depth: int = 2,
         options: Sequence[str] = ()) -> dict[str, Any]:
     """Count parameters and floating-point operations of predicting one random image.

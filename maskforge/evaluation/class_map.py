@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from mmengine.logging import print_log
 
 
@@ -22,8 +23,8 @@ class ClassMap:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def check_labels(self, labels: Sequence[int], *, image: object) -> None:
-        """Raise ``ValueError`` for a class index outside [0, K)."""
+    def check_labels(self, labels: np.ndarray, *, image: object) -> None:
+        """Raise ``ValueError`` where one of (N,) class indices is outside [0, K)."""
         bad = [int(label) for label in labels if not 0 <= label < len(self)]
         if bad:
             raise ValueError(

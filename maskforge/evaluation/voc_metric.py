@@ -85,7 +85,7 @@ class VOCMetric(GatheredMetric):
         all_scores = np.concatenate([np.zeros(0), *scores])
         aps = [average_precision(all_scores, np.concatenate([np.zeros(0, np.int64), *column]), positives,
                                  mode=self.eval_mode) for column in verdicts]
-        return [positives, len(all_scores), *aps]
+        return [float(positives), float(len(all_scores)), *aps]
 
     @staticmethod
     def _log(names: Sequence[str], table: np.ndarray, columns: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import no_type_check
 
 import cv2
 import numpy as np
@@ -32,6 +33,8 @@ class DetLocalVisualizer(Visualizer):
         min_side: pictures with a shorter side below this are enlarged before drawing; 0 keeps their size.
     """
 
+    # MMEngine's metaclass reads the argument names of __init__, which a type-checking wrapper would hide
+    @no_type_check
     def __init__(self,
                  name: str = 'visualizer',
                  image: np.ndarray | None = None,
@@ -58,7 +61,7 @@ class DetLocalVisualizer(Visualizer):
                        draw_gt: bool = True,
                        draw_pred: bool = True,
                        show: bool = False,
-                       wait_time: float = 0,
+                       wait_time: float = 0.0,
                        out_file: str | Path | None = None,
                        pred_score_thr: float = 0.3,
                        step: int = 0) -> None:

@@ -50,7 +50,7 @@ def test_box_ious():
     boxes[..., 2:] += boxes[..., :2]
     expected = box_iou(from_numpy(boxes[0]), from_numpy(boxes[1])).numpy()
     np.testing.assert_allclose(box_ious(boxes[0], boxes[1]), expected)
-    assert box_ious(np.array([[0, 0, 9, 9]]), np.array([[0, 0, 9, 4]]), extent=1) == pytest.approx(0.5)
+    assert box_ious(np.array([[0, 0, 9, 9]]), np.array([[0, 0, 9, 4]]), extent=1.0) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(('ious', 'ignored', 'expected'), [

@@ -80,7 +80,7 @@ def test_legacy_coordinates_change_the_overlap(noisy, meta, run, with_truth):
 
 
 @pytest.mark.parametrize(('settings', 'text'), [
-    (dict(iou_thrs=0), r'must lie in \(0, 1\]'),
+    (dict(iou_thrs=0.0), r'must lie in \(0, 1\]'),
     (dict(eval_mode='9points'), 'area, 11points'),
     (dict(metric='recall'), "CocoMetric\\(metric='proposal'\\)"),
 ])

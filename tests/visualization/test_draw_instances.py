@@ -38,7 +38,7 @@ def test_mask_is_blended_in_the_colour_of_its_class(image):
 
 
 def test_alpha_zero_draws_outlines_only(image):
-    drawn = draw_instances(image, instances(masks=[SQUARE]), alpha=0, show_labels=False)
+    drawn = draw_instances(image, instances(masks=[SQUARE]), alpha=0.0, show_labels=False)
     assert not changed(image, drawn)[25:45, 25:45].any()
     assert changed(image, drawn)[20, 25:45].all()
 

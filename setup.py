@@ -1,8 +1,10 @@
 """Packaging: name, version, requirements/*.txt as install_requires and extras, configs inside the wheel."""
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
@@ -29,6 +31,17 @@ EXTRAS = {name: requirements(name) for name in ('export', 'tracking', 'fast', 's
 EXTRAS['all'] = sorted({line for name in ('export', 'tracking', 'fast', 'secure') for line in EXTRAS[name]})
 EXTRAS['dev'] = sorted({line for lines in EXTRAS.values() for line in lines})
 
+class BuildWithConfigs(build_py):
+    """Puts configs/ into the wheel as maskforge/_configs, where ``maskforge::name.py`` looks."""
+
+    def run(self) -> None:
+        super().run()
+        if not getattr(self, 'editable_mode', False):
+            target = Path(self.build_lib) / 'maskforge' / '_configs'
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(ROOT / 'configs', target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+
+
 setup(
     name='maskforge',
     version=version(),
@@ -39,6 +52,7 @@ setup(
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['maskforge', 'maskforge.*']),
     package_data={'maskforge': ['py.typed']},
+    cmdclass={'build_py': BuildWithConfigs},
     install_requires=requirements('runtime'),
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['maskforge=maskforge.cli.main:main']},

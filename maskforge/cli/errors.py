@@ -24,6 +24,9 @@ def run_verb(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespa
     except KeyboardInterrupt:
         print('maskforge: interrupted', file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `maskforge config --list | head`: whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except _ERRORS as error:
         if args.debug or os.environ.get('MASKFORGE_DEBUG', '0') not in ('', '0') or not users_fault(error):
             raise

@@ -129,4 +129,4 @@ def test_is_registered_and_config_file_names_the_target(runner, tmp_path):
     loop = LOOPS.build(dict(type='ExportLoop', onnx_file=str(tmp_path / 'deep' / 'x.onnx'), check=False),
                        default_args=dict(runner=runner))
     assert loop.run().onnx_file == tmp_path / 'deep' / 'x.onnx'
-    assert [entry.name for entry in (tmp_path / 'deep').iterdir()] == ['x.onnx']
+    assert sorted(entry.name for entry in (tmp_path / 'deep').iterdir()) == ['x.check.json', 'x.onnx']

@@ -18,7 +18,8 @@ def test_wheel_carries_the_configs(tmp_path):
     for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in'):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, '-m', 'pip', '-q']
-    subprocess.run([*pip, 'wheel', '.', '--no-deps', '--no-build-isolation', '-w', str(tmp_path)], cwd=source, check=True)
+    build = ['wheel', '.', '--no-deps', '--no-build-isolation', '-w', str(tmp_path)]
+    subprocess.run([*pip, *build], cwd=source, check=True)
     (wheel,) = tmp_path.glob('*.whl')
     subprocess.run([*pip, 'install', '--no-deps', '--target', str(site), str(wheel)], check=True)
     code = ('import maskforge.config as c; cfg = c.load_config("maskforge::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py");'

@@ -1,6 +1,9 @@
 """Two processes on gloo: they train, and their metrics are those of one process."""
+import contextlib
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import textwrap
@@ -33,17 +36,26 @@ SCRIPT = textwrap.dedent('''
 ''')
 
 
+def free_port():
+    """A port from 29600 on that nobody uses now: several test runs may share the machine."""
+    for port in random.sample(range(29600, 29641), 41):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(('127.0.0.1', port))
+            return port
+    raise RuntimeError('the ports 29600 to 29640 are all in use')
+
+
 @pytest.fixture
 def start(tmp_path, toy_source):
-    """``start(port, processes, *arguments)`` runs the script and returns rank 0's result and all output."""
+    """``start(processes, work_dir, mode)`` runs the script and returns rank 0's result and all output."""
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT)
 
-    def run(port, processes, work_dir, mode):
+    def run(processes, work_dir, mode):
         env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1')
         launch = [sys.executable]
         if processes > 1:
-            launch += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', f'--master_port={port}']
+            launch += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', f'--master_port={free_port()}']
         done = subprocess.run([*launch, str(script), toy_source, 'pytorch' if processes > 1 else 'none',
                                str(tmp_path / work_dir), mode], env=env, capture_output=True,
                               text=True, timeout=240, check=False)
@@ -54,7 +66,7 @@ def start(tmp_path, toy_source):
 
 
 def test_two_processes_measure_like_one(start, config, tmp_path):
-    two, output = start(29600, 2, 'two', 'train')
+    two, output = start(2, 'two', 'train')
     assert 'gloo takes the place' in output and 'port=29999 is not used' in output
     assert 'FutureWarning' not in output
     one = Runner.from_cfg(config(tmp_path / 'one', load_from=str(tmp_path / 'two' / 'epoch_3.pth'),
@@ -67,7 +79,7 @@ def test_two_processes_measure_like_one(start, config, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_resume_exactly(start):
-    unbroken, _ = start(29601, 2, 'unbroken', 'train')
-    start(29602, 2, 'broken', 'broken')
-    resumed, _ = start(29603, 2, 'broken', 'resume')
+    unbroken, _ = start(2, 'unbroken', 'train')
+    start(2, 'broken', 'broken')
+    resumed, _ = start(2, 'broken', 'resume')
     assert resumed == unbroken

@@ -15,6 +15,7 @@ from maskforge.structures import DetDataSample, InstanceMasks
 CLASSES = 6
 # a multiple of 64: torchvision derives an anchor's stride from the image's and the level's sizes
 HEIGHT, WIDTH = 128, 192
+PROPOSALS, DETECTIONS = 50, 16  # the same on both sides
 ALL = 10**6  # so many samples that none is left to chance
 
 
@@ -26,7 +27,7 @@ def compatible_config(*, version: int, masks: bool = True) -> dict:
     align = dict(type='RoIAlign', sampling_ratio=2, aligned=False)
     smooth = dict(type='SmoothL1Loss', beta=1 / 9)
     sampler = dict(type='RandomSampler', num=ALL, pos_fraction=0.5)
-    proposals = dict(nms_pre=1000, max_per_img=50, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=1e-3)
+    proposals = dict(nms_pre=1000, max_per_img=PROPOSALS, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=1e-3)
     return dict(
         type='MaskRCNN' if masks else 'FasterRCNN',
         backbone=dict(type='ResNet', depth=50, frozen_stages=-1, norm_eval=True),
@@ -52,7 +53,7 @@ def compatible_config(*, version: int, masks: bool = True) -> dict:
             rcnn=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, match_low_quality=False),
                       sampler=sampler, mask_size=28 if masks else None, mask_target='soft')),
         test_cfg=dict(rpn=proposals, rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5),
-                                               max_per_img=16)))
+                                               max_per_img=DETECTIONS)))
 
 
 def torchvision_model(*, version: int, masks: bool = True) -> torch.nn.Module:
@@ -61,9 +62,9 @@ def torchvision_model(*, version: int, masks: bool = True) -> torch.nn.Module:
     build = getattr(torchvision.models.detection, f'{kind}_resnet50_fpn{"_v2" if version == 2 else ""}')
     torch.manual_seed(0)
     model = build(weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=HEIGHT, max_size=WIDTH,
-                  rpn_pre_nms_top_n_train=500, rpn_post_nms_top_n_train=100, rpn_pre_nms_top_n_test=500,
-                  rpn_post_nms_top_n_test=50, rpn_batch_size_per_image=ALL, box_batch_size_per_image=ALL,
-                  box_detections_per_img=16)
+                  rpn_pre_nms_top_n_train=1000, rpn_pre_nms_top_n_test=1000,
+                  rpn_post_nms_top_n_train=PROPOSALS, rpn_post_nms_top_n_test=PROPOSALS,
+                  rpn_batch_size_per_image=ALL, box_batch_size_per_image=ALL, box_detections_per_img=DETECTIONS)
     for name, parameter in model.named_parameters():
         if 'bn3.weight' in name:
             torch.nn.init.constant_(parameter, 0.2)

@@ -66,12 +66,12 @@ val_evaluator = dict(
     type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=5)
 val_cfg = dict(type='ValLoop', val_loss=True)
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
+    dict(type='MultiStepLR', begin=0, end=10, by_epoch=True, milestones=[7, 9], gamma=0.1),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',

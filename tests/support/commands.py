@@ -10,8 +10,10 @@ TOY = ROOT / 'tests' / 'e2e' / 'toy_mask_rcnn.py'
 
 
 def environment(**more: str) -> dict[str, str]:
-    """CPU only, one thread: what several processes must equal."""
-    return {**os.environ, 'CUDA_VISIBLE_DEVICES': '-1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', **more}
+    """CPU only, one thread (what several processes must equal), and this Python first, as in an active environment."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])
+    return {**os.environ, 'PATH': path, 'CUDA_VISIBLE_DEVICES': '-1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
+            **more}
 
 
 def run(*command: str | Path, check: bool = True, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess:

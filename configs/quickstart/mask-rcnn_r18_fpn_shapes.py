@@ -1,6 +1,6 @@
 """A small Mask R-CNN on the drawn shapes: trains from nothing in about five minutes on two CPU cores.
 
-The same model as configs/mask_rcnn, made thin: ResNet-18, 64 channels in neck and heads, 128-pixel images, fewer proposals.
+The same model as configs/mask_rcnn, made thin: half a ResNet-18, 64 channels in neck and heads, fewer proposals.
 """
 _base_ = ['../_base_/models/mask-rcnn_r50_fpn.py', '../_base_/default_runtime.py']
 

@@ -1,4 +1,5 @@
 """How numbers become lines of the log."""
+import numpy as np
 from mmengine.runner import LogProcessor as _LogProcessor
 
 from maskforge.registry import LOG_PROCESSORS
@@ -36,5 +37,6 @@ class LogProcessor(_LogProcessor):
             for key, buffer in runner.message_hub.log_scalars.items():
                 name = key if reserve_prefix else key.removeprefix(f'{mode}/')
                 if key.startswith(f'{mode}/') and name in tags and not name.endswith('time'):
-                    tags[name] = buffer.current()
+                    # a plain number: MMEngine's JSON writer turns NumPy's whole numbers into null
+                    tags[name] = np.asarray(buffer.current()).item()
         return tags

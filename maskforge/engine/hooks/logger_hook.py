@@ -66,9 +66,3 @@ class LoggerHook(_LoggerHook):
         if by_epoch is None:
             by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
         return runner.epoch if by_epoch else runner.iter
-
-    @staticmethod
-    def _process_tags(tags: dict) -> dict:
-        """Values for the JSON file of a test; MMEngine writes whole numbers as null."""
-        processed = _LoggerHook._process_tags(tags)
-        return {key: value if isinstance(value, int) else processed[key] for key, value in tags.items()}

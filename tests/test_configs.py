@@ -39,7 +39,7 @@ def _toy_scale(value):
 def _thin(model: dict) -> None:
     """In place: an eighth of the channels; depths, strides and the number of parts stay."""
     if model['backbone']['type'] == 'ResNet':
-        model['backbone']['base_channels'] = 8
+        model['backbone']['base_channels'] = model['backbone'].get('base_channels', 64) // 8
         model['neck']['in_channels'] = [channels // 8 for channels in model['neck']['in_channels']]
     for node in _walk(model):
         for key, value in node.items():

@@ -13,6 +13,7 @@ from .errors import run_verb
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/quickstart/mask-rcnn_r18_fpn_shapes.py'
 DATA = 'data/shapes'
+MAX_OBJECTS = 4
 SHOWN = ('coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP', 'coco/segm_mAP_50')
 
 
@@ -22,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         'Draw shapes, train a small Mask R-CNN on them, validate, test, export to ONNX, run the ONNX file and write '
         'a result page. Runs in a clone of the repository.'))
     parser.add_argument('--work-dir', default='work_dirs/quickstart', help='folder for results (%(default)s)')
-    parser.add_argument('--images', type=int, default=600, help='training images to draw (%(default)s)')
+    parser.add_argument('--images', type=int, default=800, help='training images to draw (%(default)s)')
     parser.add_argument('--val-images', type=int, default=100, help='held-out images to draw (%(default)s)')
     parser.add_argument('--epochs', type=int, help="training length (default: the config's)")
     return parser
@@ -58,7 +59,7 @@ def _quickstart(args: argparse.Namespace) -> int:
 def _draw(images: int, val_images: int) -> None:
     from maskforge.datasets.synthetic import draw_shapes
     print(f'\n== Draw {images} training and {val_images} held-out images into {DATA}', flush=True)
-    draw_shapes(ROOT / DATA, num_train=images, num_val=val_images)
+    draw_shapes(ROOT / DATA, num_train=images, num_val=val_images, max_objects=MAX_OBJECTS)
 
 
 def _step(title: str, script: str, *arguments: object) -> None:

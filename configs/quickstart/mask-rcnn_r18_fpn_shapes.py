@@ -67,12 +67,12 @@ val_evaluator = dict(
     type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=4)
 val_cfg = dict(type='ValLoop', val_loss=True)
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', begin=0, end=10, T_max=10, eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=0, end=8, T_max=8, eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -84,6 +84,6 @@ default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(save_best='coco/segm_mAP', rule='greater', max_keep_ckpts=1))
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(vis_backends=vis_backends)
+visualizer = dict(vis_backends=vis_backends, min_side=320)
 randomness = dict(seed=0)
 export_cfg = dict(type='ExportLoop', input_height=128, input_width=128)

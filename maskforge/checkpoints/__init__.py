@@ -1,6 +1,7 @@
 """Checkpoints: atomic and checked files, safe reading, layouts of other libraries, publishing."""
+from maskforge.formats.atomic_file import write_atomically
+
 from . import loader_schemes
-from .atomic_file import write_atomically
 from .checkpoint_file import is_whole, load_checkpoint, save_checkpoint
 from .find_latest import find_latest, write_last_checkpoint
 from .layout import CheckpointLayout

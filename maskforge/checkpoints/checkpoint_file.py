@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from .atomic_file import write_atomically
+from maskforge.formats.atomic_file import write_atomically
+
 from .foreign_globals import dtype_classes, stand_in
 from .remote import is_remote, local_copy
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from .atomic_file import write_atomically
+from maskforge.formats.atomic_file import write_atomically
+
 from .checkpoint_file import is_whole
 
 POINTER = 'last_checkpoint'

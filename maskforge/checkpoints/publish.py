@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from .atomic_file import write_atomically
+from maskforge.formats.atomic_file import write_atomically
+
 from .checkpoint_file import load_checkpoint
 
 _KEPT_META = ('dataset_meta', 'cfg', 'epoch', 'iter', 'maskforge_version', 'mmengine_version', 'torch_version')

@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 import torch
 from mmengine.logging import print_log
 
-from .atomic_file import write_atomically
+from maskforge.formats.atomic_file import write_atomically
 
 _SCHEMES = ('http://', 'https://', 'torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'file://')
 # torch hub's habit: name-0a1b2c3d.pth ends with the first digits of the file's sha256

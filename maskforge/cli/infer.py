@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--device', help='cpu, cuda:1 ... (default: a GPU where there is one)')
     parser.add_argument('--score-thr', type=float, default=0.3, metavar='S', help='draw from this score on (0.3)')
     parser.add_argument('--min-score', type=float, default=0.0, metavar='S', help='write from this score on (0)')
+    parser.add_argument('--min-side', type=int, default=0, metavar='PIXELS',
+                        help='enlarge smaller pictures to this shorter side for drawing')
     parser.add_argument('--no-images', action='store_true', help='only the JSON, no pictures')
     parser.add_argument('--restart', action='store_true', help='forget an interrupted job in the folder')
     add_options(parser)
@@ -45,7 +47,7 @@ def _infer(args: argparse.Namespace) -> int:
     from maskforge.inference import run_inference
     path = run_inference(model, args.inputs, weights=args.weights, out_dir=out_dir, batch_size=args.batch_size,
                          device=args.device, score_thr=args.score_thr, min_score=args.min_score,
-                         save_images=not args.no_images, resume=not args.restart)
+                         save_images=not args.no_images, min_side=args.min_side, resume=not args.restart)
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, args.out)

@@ -49,7 +49,8 @@ def _quickstart(args: argparse.Namespace) -> int:
     onnx_file = work_dir / 'model.onnx'
     _step('Export to ONNX and compare with PyTorch', 'tools/export.py', CONFIG, checkpoint,
           '--work-dir', work_dir / 'export', '--onnx-file', onnx_file)
-    _step('Run the ONNX file', 'tools/infer.py', onnx_file, f'{DATA}/val', '--out-dir', work_dir / 'predictions')
+    _step('Run the ONNX file', 'tools/infer.py', onnx_file, f'{DATA}/val', '--out-dir', work_dir / 'predictions',
+          '--batch-size', 4, '--min-side', 320)
     _step('Plot the curves', 'tools/analysis_tools/analyze_logs.py', 'plot_curve', work_dir,
           '--out', work_dir / 'curves.png')
     _report(work_dir, onnx_file, started)

@@ -1,6 +1,5 @@
 """Predictions as COCO result records: for files (original ids) and for the evaluation code (internal ids)."""
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from maskforge.formats import rle
+from maskforge.formats.atomic_file import write_atomically
 
 from .class_map import ClassMap
 from .image_result import ImageResult
@@ -43,12 +43,7 @@ def detection_rows(result: ImageResult, image_id: int, *, masks: bool) -> list[d
 
 def write_results(records: Sequence[dict], path: str | Path) -> Path:
     """Write result records as one JSON list; a reader never sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(list(records)), encoding='utf-8')
-    os.replace(partial, path)
-    return path
+    return write_atomically(path, json.dumps(list(records)).encode())
 
 
 def _xywh(result: ImageResult) -> list[list[float]]:

@@ -2,14 +2,14 @@
 import difflib
 import gc
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
+
+from .atomic_file import write_atomically
 
 
 def read_json(path: str | Path, *, backend_args: dict | None = None) -> Any:
@@ -36,7 +36,7 @@ def read_json(path: str | Path, *, backend_args: dict | None = None) -> Any:
 
 @contextmanager
 def garbage_collection_paused() -> Iterator[None]:
-    """Spare the collector the millions of live objects that a large annotation file makes (it halves the time)."""
+    """Spare the collector the millions of live objects that a large annotation file makes."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -56,26 +56,7 @@ def read_json_dict(path: str | Path, *, backend_args: dict | None = None) -> dic
 
 def write_json(data: Any, path: str | Path, *, indent: int | None = None) -> None:
     """Write ``data`` beside ``path`` and move it there at the end, so that no reader ever sees half a file."""
-    write_atomically(json.dumps(data, indent=indent, ensure_ascii=False).encode('utf-8'), path)
-
-
-def write_atomically(content: bytes, path: str | Path) -> None:
-    """Write bytes to a temporary file in the folder of ``path`` (made if missing), then rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only the owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, json.dumps(data, indent=indent, ensure_ascii=False).encode('utf-8'))
 
 
 def require_file(path: str | Path, what: str = 'file') -> Path:

@@ -4,7 +4,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .json_file import require_file, write_atomically
+from .atomic_file import write_atomically
+from .json_file import require_file
 
 
 def read_panoptic_png(path: str | Path) -> np.ndarray:
@@ -30,4 +31,4 @@ def write_panoptic_png(segment_ids: np.ndarray, path: str | Path) -> None:
 
 def write_png(image: np.ndarray, path: str | Path) -> None:
     """Write (H, W) or (H, W, 3) BGR uint8 as PNG, atomically."""
-    write_atomically(cv2.imencode('.png', image)[1].tobytes(), path)
+    write_atomically(path, cv2.imencode('.png', image)[1].tobytes())

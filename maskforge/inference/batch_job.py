@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
-from maskforge.formats.json_file import write_atomically
+from maskforge.formats.atomic_file import write_atomically
 from maskforge.inference.image_list import InputImage, Inputs, list_images
 from maskforge.inference.job_progress import JobProgress
 from maskforge.inference.load_model import load_model
@@ -28,8 +28,8 @@ WARNING = 30
 
 def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, weights: str | Path | None = None,
                   out_dir: str | Path = 'results', batch_size: int = 1, device: str | None = None,
-                  score_thr: float = 0.3, min_score: float = 0.0, save_images: bool = True, resume: bool = True,
-                  cfg: Config | None = None) -> Path:
+                  score_thr: float = 0.3, min_score: float = 0.0, save_images: bool = True, min_side: int = 0,
+                  resume: bool = True, cfg: Config | None = None) -> Path:
     """Predict, draw and write ``out_dir/predictions.json`` (COCO: images, categories, annotations with scores).
 
     Finished batches are kept in a journal: a job that was killed goes on where it stopped and ends with the same
@@ -46,6 +46,8 @@ def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, wei
         score_thr: objects below it are not drawn.
         min_score: objects below it are not written.
         save_images: draw and write pictures.
+        min_side: pictures whose shorter side is below this (pixels) are enlarged for drawing, so that labels do not
+            cover the objects; 0 keeps their size.
         resume: go on from an earlier, interrupted job in ``out_dir``; False starts anew.
         cfg: config of a model that was handed over loaded.
 
@@ -59,7 +61,8 @@ def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, wei
         raise ValueError(f'batch_size={batch_size} must be at least 1.')
     images = list_images(inputs)
     settings = dict(model=_identity(model), weights=_identity(weights) if weights else None, batch_size=batch_size,
-                    score_thr=score_thr, min_score=min_score, save_images=save_images, images=_digest(images))
+                    score_thr=score_thr, min_score=min_score, save_images=save_images, min_side=min_side,
+                    images=_digest(images))
     loaded = (model, cfg) if isinstance(model, BaseModel) else load_model(model, weights=weights, device=device)
     job = _Job(loaded[0], make_predictor(*loaded), Path(out_dir), settings)
     return job.run(images, resume=resume)
@@ -119,7 +122,8 @@ class _Job:
 
     def _finish_image(self, image: InputImage, sample: DetDataSample) -> dict[str, Any]:
         if self.settings['save_images']:
-            draw_picture(image, sample, self.out_dir, self.meta, score_thr=self.settings['score_thr'])
+            draw_picture(image, sample, self.out_dir, self.meta, score_thr=self.settings['score_thr'],
+                         min_side=self.settings['min_side'])
         return sample_entry(image, sample, self.meta, min_score=self.settings['min_score'])
 
     def _finish(self, images: Sequence[InputImage], journal: Journal) -> Path:
@@ -148,9 +152,10 @@ def sample_entry(image: InputImage, sample: DetDataSample, meta: dict[str, Any],
 
 
 def draw_picture(image: InputImage, sample: DetDataSample, out_dir: Path, meta: dict[str, Any], *,
-                 score_thr: float) -> None:
+                 score_thr: float, min_side: int = 0) -> None:
     """Write the image with its predictions drawn into ``out_dir/vis``."""
-    drawn = draw_instances(image.read(), sample, meta.get('classes'), meta.get('palette') or None, score_thr)
+    drawn = draw_instances(image.read(), sample, meta.get('classes'), meta.get('palette') or None, score_thr,
+                           min_side=min_side)
     write_picture(out_dir / PICTURES / image.drawn_name, drawn)
 
 
@@ -168,7 +173,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     if not written:
         raise ValueError(f'{path}: OpenCV cannot write {path.suffix} files.')
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(data.tobytes(), path)
+    write_atomically(path, data.tobytes())
 
 
 def _identity(source: Any) -> str:

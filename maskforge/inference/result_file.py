@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from maskforge.formats import rle
+from maskforge.formats.atomic_file import write_atomically
 from maskforge.formats.json_file import write_json
 from maskforge.structures import DetDataSample
 
@@ -63,9 +64,7 @@ class Journal:
             _check_settings(lines[0], settings, path)
             self.entries = {line['name']: line for line in lines[1:]}
         # rewritten, so that what follows a torn line never sticks to it
-        partial = path.with_name(f'.{path.name}.partial')
-        partial.write_text(''.join(json.dumps(line) + '\n' for line in [settings, *self.entries.values()]), 'utf-8')
-        os.replace(partial, path)
+        write_atomically(path, ''.join(json.dumps(line) + '\n' for line in [settings, *self.entries.values()]).encode())
         self._file = path.open('a', encoding='utf-8')
 
     def add(self, entries: Sequence[dict[str, Any]]) -> None:

@@ -2,12 +2,13 @@
 import base64
 import html
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from maskforge.formats.atomic_file import write_atomically
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}
@@ -120,10 +121,7 @@ class ResultPage:
                 f'content="width=device-width"><title>{html.escape(self.title)}</title><style>{_STYLE}</style></head>'
                 f'<body><h1>{html.escape(self.title)}</h1>{"".join(body)}<div id="zoom"><img alt=""></div>'
                 f'<script>{_SCRIPT}</script></body></html>')
-        partial = path.with_name(f'{path.name}.partial')
-        partial.write_text(text, encoding='utf-8')
-        os.replace(partial, path)
-        return path
+        return write_atomically(path, text.encode())
 
     def _link(self, data: bytes, kind: str, folder: Path, number: int) -> str:
         if self.embed:

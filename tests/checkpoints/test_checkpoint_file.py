@@ -10,7 +10,6 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from maskforge.checkpoints import (
-    atomic_file,
     find_latest,
     is_whole,
     load_checkpoint,
@@ -63,8 +62,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(checkpoint, tmp_path):
 def test_the_rename_comes_after_the_data_is_on_the_disk(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(atomic_file.os, 'fsync', lambda fd: (order.append('fsync'), fsync(fd)))
-    monkeypatch.setattr(atomic_file.os, 'replace', lambda *args: (order.append('replace'), replace(*args)))
+    monkeypatch.setattr(os, 'fsync', lambda fd: (order.append('fsync'), fsync(fd)))
+    monkeypatch.setattr(os, 'replace', lambda *args: (order.append('replace'), replace(*args)))
     write_atomically(tmp_path / 'x', lambda stream: stream.write(b'1'))
     assert order == ['fsync', 'replace', 'fsync']
 

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from maskforge.formats import json_file
+from maskforge.formats.atomic_file import write_atomically
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
@@ -11,7 +12,7 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         json_file.write_json(dict(a=object()), path)
     with pytest.raises(TypeError):
-        json_file.write_atomically('text', path)
+        write_atomically(path, lambda stream: stream.write('text'))
     assert json_file.read_json(path) == dict(a=1) and os.listdir(tmp_path) == ['a.json']
 
 

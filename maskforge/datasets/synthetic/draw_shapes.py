@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from maskforge.formats import rle
+from maskforge.formats.atomic_file import write_atomically
 from maskforge.formats.coco_json import segmentation_to_json, write_coco_json
-from maskforge.formats.json_file import write_atomically, write_json
+from maskforge.formats.json_file import write_json
 from maskforge.formats.outline import bitmap_to_polygons
 from maskforge.formats.panoptic_png import write_panoptic_png, write_png
 
@@ -156,4 +157,4 @@ def _write_clip(scene, root: Path, name: str, length: int) -> None:
 
 
 def _write_jpeg(image: np.ndarray, path: Path) -> None:
-    write_atomically(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes(), path)
+    write_atomically(path, cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], None]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk, then rename it to ``path``.
+def write_atomically(path: str | os.PathLike, content: bytes | Callable[[BinaryIO], None]) -> Path:
+    """Write a temporary file beside ``path`` (its folder is made), flush it to the disk, then rename it to ``path``.
 
     Whatever was at ``path`` stays whole until the rename; on any error (a full disk, a kill) it stays for good and the
     temporary file is removed.
+
+    Args:
+        path: the file.
+        content: its bytes, or a function that writes them to the open file.
 
     Returns:
         ``path``.
@@ -20,7 +24,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], None])
     handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
     try:
         with os.fdopen(handle, 'wb') as stream:
-            write(stream)
+            stream.write(content) if isinstance(content, bytes) else content(stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         'Draw shapes, train a small Mask R-CNN on them, validate, test, export to ONNX, run the ONNX file and write '
         'a result page. Runs in a clone of the repository.'))
     parser.add_argument('--work-dir', default='work_dirs/quickstart', help='folder for results (%(default)s)')
-    parser.add_argument('--images', type=int, default=800, help='training images to draw (%(default)s)')
+    parser.add_argument('--images', type=int, default=700, help='training images to draw (%(default)s)')
     parser.add_argument('--val-images', type=int, default=100, help='held-out images to draw (%(default)s)')
     parser.add_argument('--epochs', type=int, help="training length (default: the config's)")
     return parser
@@ -50,7 +50,7 @@ def _quickstart(args: argparse.Namespace) -> int:
     _step('Export to ONNX and compare with PyTorch', 'tools/export.py', CONFIG, checkpoint,
           '--work-dir', work_dir / 'export', '--onnx-file', onnx_file)
     _step('Run the ONNX file', 'tools/infer.py', onnx_file, f'{DATA}/val', '--out-dir', work_dir / 'predictions',
-          '--batch-size', 4, '--min-side', 320)
+          '--batch-size', 4, '--min-side', 320, '--score-thr', 0.5)
     _step('Plot the curves', 'tools/analysis_tools/analyze_logs.py', 'plot_curve', work_dir,
           '--out', work_dir / 'curves.png')
     _report(work_dir, onnx_file, started)

@@ -1,5 +1,6 @@
 """One line for what a user can put right; a traceback for what is our mistake."""
 import argparse
+import atexit
 import os
 import sys
 import traceback
@@ -20,7 +21,9 @@ def run_verb(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespa
     parser.add_argument('--debug', action='store_true', help='show the traceback of errors (also MASKFORGE_DEBUG=1)')
     args = parser.parse_args(argv)
     try:
-        return action(args) or 0
+        code = action(args) or 0
+        _finish_group(code)
+        return code
     except KeyboardInterrupt:
         print('maskforge: interrupted', file=sys.stderr)
         return 130
@@ -71,6 +74,22 @@ def _leave_group(code: int) -> None:
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return
     if distributed.get_world_size() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _finish_group(code: int) -> None:
+    """End the processes of a group together.
+
+    Ending one by one, through the interpreter's teardown, now and then aborts in gloo's threads after all work is done.
+    """
+    distributed = sys.modules.get('torch.distributed')
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    if distributed.get_world_size() > 1:
+        distributed.barrier()
+        atexit._run_exitfuncs()  # logs, loader workers and the process group itself
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -65,10 +65,8 @@ class SingleRoIExtractor(nn.Module):
                 rois: Float[Tensor, 'N 5']) -> Float[Tensor, 'N C S S']:
         """Pool regions (image index, xyxy in pixels) from the levels; levels beyond the strides are not used."""
         levels = self.map_roi_levels(rois)
-        size = self.roi_layers[0].output_size
-        pooled = torch.zeros(rois.shape[0], self.out_channels, size, size, device=rois.device)
-        for index, layer in enumerate(self.roi_layers):
-            rows = (levels == index).nonzero()[:, 0]
-            # an empty level stays in the graph: every parameter gets a gradient, as DDP wants
-            pooled[rows] = layer(features[index], rois[rows])
-        return pooled
+        rows = [(levels == index).nonzero()[:, 0] for index in range(self.num_inputs)]
+        # an empty level stays in the graph: every parameter gets a gradient, as DDP wants
+        pooled = [layer(level, rois[chosen]) for layer, level, chosen in zip(self.roi_layers, features, rows)]
+        # back to the order of the regions by a gather: exporters write a scatter of no rows wrongly
+        return torch.cat(pooled)[torch.cat(rows).argsort()]

@@ -48,6 +48,7 @@ def write_onnx(spec: ExportSpec, path: Path, *, opset: int, exporter: str = 'aut
                                    f'{noise.getvalue()[-2000:]}') from error
         model = onnx.load(str(partial))
         _check_opset(model, opset, path)
+        _check_dynamic_axes(model, spec, path)
         write_metadata(model, spec.metadata)
         _check_model(onnx, model, spec, path)
         onnx.save(model, str(partial))
@@ -96,6 +97,16 @@ def _check_opset(model, asked: int, path: Path) -> None:
     if written != asked:
         raise RuntimeError(f'{path.name} would have opset {written}, but export_cfg.opset_version={asked} was asked '
                            f'for. Ask for {written}, or use export_cfg.exporter=\'torchscript\' for 17 and below.')
+
+
+def _check_dynamic_axes(model, spec: ExportSpec, path: Path) -> None:
+    """The dynamo exporter of torch 2.6 may fall back to a trace, which fixes dynamic axes in silence."""
+    for value in model.graph.input:
+        for axis, symbol in spec.dynamic_axes.get(value.name, {}).items():
+            if not value.type.tensor_type.shape.dim[axis].dim_param:
+                raise RuntimeError(f'{path.name}: torch {torch.__version__} fixed axis {axis} ({symbol}) of '
+                                   f'{value.name}, which should be dynamic. Use a newer torch, an opset of 17 or below '
+                                   f"(export_cfg.exporter='torchscript'), or a fixed export_cfg.batch_size.")
 
 
 def _check_model(onnx, model, spec: ExportSpec, path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Shipped configs at toy size: thin models, small images and the drawn data in the place of the config's."""
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+TOY_SIDE = 96
+SIZE_KEYS = ('scale', 'scales', 'crop_size', 'size')
+COCO_DATASETS = ('CocoDataset', 'CityscapesDataset', 'VOCDataset')
+
+
+def num_classes_of(cfg: Config) -> int:
+    """K of the config's model."""
+    model = cfg.model
+    return model.roi_head.bbox_head.num_classes if 'roi_head' in model else model.num_classes
+
+
+def shrink(cfg: Config, root: Path) -> None:
+    """In place: no downloads, thin layers, small images, data from ``root/annotations.json`` and ``root``."""
+    model = cfg._cfg_dict['model']
+    THIN[model['type']](model)
+    for node in walk(cfg._cfg_dict):
+        if 'init_cfg' in node:
+            node['init_cfg'] = None
+        if node.get('pretrained') is True:
+            node['pretrained'] = False
+        node.update({key: _toy_scale(node[key]) for key in SIZE_KEYS if key in node})
+        if node.get('type') in COCO_DATASETS:
+            kept = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
+            node.clear()
+            node.update(kept, type='CocoDataset', ann_file=str(root / 'annotations.json'),
+                        data_prefix=dict(img=str(root)))
+
+
+def walk(node: Any) -> Iterator[dict]:
+    """Every dict below ``node``, itself included."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        yield from walk(child)
+
+
+def _toy_scale(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_toy_scale(item) for item in value)
+    return TOY_SIDE if isinstance(value, int) and value > TOY_SIDE else value
+
+
+def _thin_rcnn(model: dict) -> None:
+    """An eighth of the channels; depths, strides and the number of parts stay."""
+    if model['backbone']['type'] == 'ResNet':
+        model['backbone']['base_channels'] = model['backbone'].get('base_channels', 64) // 8
+        model['neck']['in_channels'] = [channels // 8 for channels in model['neck']['in_channels']]
+    for node in walk(model):
+        for key, value in node.items():
+            if key.endswith('_channels') and value in (256, 1024):
+                node[key] = 32
+
+
+# one entry a family
+THIN: dict[str, Callable[[dict], None]] = {'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn}

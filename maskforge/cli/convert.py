@@ -8,7 +8,7 @@ from .errors import run_verb
 from .function_arguments import add_function_arguments, function_values
 
 FORMATS = {'via': 'VIA polygons (balloon)', 'voc': 'Pascal VOC XML', 'labelme': 'LabelMe JSON',
-           'yolo': 'YOLO boxes or polygons', 'cityscapes': 'Cityscapes'}
+           'yolo': 'YOLO boxes or polygons', 'cityscapes': 'Cityscapes', 'kitti': 'KITTI label folders, in shards'}
 _SKIPPED_SHOWN = 20
 
 

@@ -8,8 +8,15 @@ from .json_file import require_file
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
-def read_image_size(path: str | Path) -> tuple[int, int]:
-    """Return (height, width) in pixels as stored, without decoding the image.
+#: the EXIF tag of the orientation, and its values that exchange width and height
+ORIENTATION, ON_THE_SIDE = 0x0112, (5, 6, 7, 8)
+
+
+def read_image_size(path: str | Path, *, upright: bool = False) -> tuple[int, int]:
+    """Return (height, width) in pixels, without decoding the image.
+
+    Args:
+        upright: as the image loader shows it, after the orientation in the photo's EXIF data; else as stored.
 
     Raises:
         FileNotFoundError: no such file, with near names.
@@ -17,7 +24,8 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with Image.open(require_file(path, 'image')) as image:
-            return image.height, image.width
+            turned = upright and image.getexif().get(ORIENTATION) in ON_THE_SIDE
+            return (image.width, image.height) if turned else (image.height, image.width)
     except (UnidentifiedImageError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -11,8 +11,8 @@ def test_line_with_a_score_has_sixteen_columns():
 
 
 def test_line_without_a_score_has_fifteen_columns():
-    line = format_kitti_line(KittiObject('car', (1, 2, 3, 4), truncated=0.5, occluded=2, alpha=-1.57, dimensions=(1, 2, 3),
-                                         location=(4, 5, 6), rotation_y=3.1))
+    line = format_kitti_line(KittiObject('car', (1, 2, 3, 4), truncated=0.5, occluded=2, alpha=-1.57,
+                                         dimensions=(1, 2, 3), location=(4, 5, 6), rotation_y=3.1))
     assert line == 'car 0.50 2 -1.57 1.000 2.000 3.000 4.000 1.00 2.00 3.00 4.00 5.00 6.00 3.10'
 
 

@@ -20,6 +20,7 @@ class Conversion:
         images, annotations: their numbers.
         classes: number of objects by class name, in the order of the category ids.
         skipped: one line for every record that was left out, with the reason.
+        files: the files, where ``output`` is the folder of several.
     """
 
     output: Path
@@ -27,10 +28,12 @@ class Conversion:
     annotations: int = 0
     classes: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = ', '.join(f'{name} {count}' for name, count in self.classes.items())
-        text = f'{self.output}: {self.images} images, {self.annotations} annotations ({counts})'
+        where = f'{self.output} ({len(self.files)} files)' if self.files else self.output
+        text = f'{where}: {self.images} images, {self.annotations} annotations ({counts})'
         return f'{text}; {len(self.skipped)} records left out' if self.skipped else text
 
 

@@ -3,13 +3,15 @@ from . import samplers, synthetic, transforms
 from .base_det_dataset import BaseDetDataset
 from .cityscapes import CityscapesDataset
 from .coco import CocoDataset
+from .coco_sources import CocoSourcesDataset
 from .concat import ConcatDataset
+from .image_folder import ImageFolderDataset
 from .middle_format import MiddleFormatDataset
 from .multi_image_mix import MultiImageMixDataset
 from .repeat import ClassBalancedDataset, RepeatDataset
 from .synthetic import SyntheticShapesDataset
 from .voc import VOCDataset
 
-__all__ = ['BaseDetDataset', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset', 'ConcatDataset',
-           'MiddleFormatDataset', 'MultiImageMixDataset', 'RepeatDataset', 'SyntheticShapesDataset', 'VOCDataset',
-           'samplers', 'synthetic', 'transforms']
+__all__ = ['BaseDetDataset', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset', 'CocoSourcesDataset',
+           'ConcatDataset', 'ImageFolderDataset', 'MiddleFormatDataset', 'MultiImageMixDataset', 'RepeatDataset',
+           'SyntheticShapesDataset', 'VOCDataset', 'samplers', 'synthetic', 'transforms']

@@ -9,14 +9,17 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.dist import get_world_size
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 
+from maskforge.formats.middle_json import load_plain
 from maskforge.registry import DATASETS
 from maskforge.structures import sample_rng
 
 from .class_names import check_classes, make_palette
 from .pipeline import Pipeline
+from .shared_arrays import SharedArrays, build_once_per_node
 
 #: what a broken or missing file raises while it is read; anything else is a mistake in the program and passes through
 BROKEN_RECORD = (OSError, ValueError, EOFError, cv2.error)
@@ -42,18 +45,24 @@ class BaseDetDataset(BaseDataset):
         on_error: 'skip' reports a broken image by name, once, and draws another record; 'raise' ends the run.
             The default is 'skip' in training and 'raise' in test mode, where 'skip' is refused.
         on_defect: 'raise' or 'skip' for annotation records that cannot be used.
+        share_between_ranks: only one process of a machine reads the annotations, the others use its memory. All
+            processes must then build the data set, and records may hold plain values and arrays only. Without it (and
+            with ``serialize_data``) each process reads them, and its loader workers use its memory.
     """
 
     FILTERS: tuple[str, ...] = ('filter_empty_gt', 'min_size')
     PREFIXES: tuple[str, ...] = ('img', 'img_path', 'seg', 'panoptic')
 
     def __init__(self, *args: Any, seg_map_suffix: str = '.png', backend_args: dict | None = None,
-                 on_error: str | None = None, on_defect: str = 'raise', **kwargs: Any) -> None:
+                 on_error: str | None = None, on_defect: str = 'raise', share_between_ranks: bool = False,
+                 **kwargs: Any) -> None:
         self.seg_map_suffix = seg_map_suffix
         self.backend_args = backend_args
         self.on_error = on_error
         self.on_defect = on_defect
-        self._sizes: np.ndarray | None = None
+        self.share_between_ranks = share_between_ranks
+        self._columns: dict[str, np.ndarray] = {}
+        self._shared: SharedArrays | None = None
         self._broken: torch.Tensor | None = None
         pipeline = kwargs.pop('pipeline', ())
         lazy_init = kwargs.pop('lazy_init', False)
@@ -67,7 +76,12 @@ class BaseDetDataset(BaseDataset):
         """Read the annotations, unless that is done; afterwards ``metainfo`` has classes, palette, category_ids."""
         if self._fully_initialized:
             return
-        super().full_init()
+        if self.share_between_ranks and get_world_size() > 1:
+            self._shared, self._metainfo = build_once_per_node(self._read_and_pack)
+            self._fully_initialized = True
+            self._use_shared()
+        else:
+            super().full_init()
         self._complete_metainfo()
         # one byte a record in shared memory: every worker sees what the others have reported
         self._broken = torch.zeros(max(len(self), 1), dtype=torch.uint8).share_memory_()
@@ -92,10 +106,30 @@ class BaseDetDataset(BaseDataset):
 
     def image_sizes(self) -> np.ndarray:
         """(N, 2) int32 height and width of every record, without reading images (aspect-ratio grouping asks)."""
+        return self.column('sizes')
+
+    def column(self, name: str) -> np.ndarray:
+        """One of the arrays of :meth:`columns_of` for all records."""
         self.full_init()
-        if self._sizes is None:
-            self._sizes = _sizes_of(self.get_data_info(index) for index in range(len(self)))
-        return self._sizes
+        if name not in self._columns:
+            self._columns = self.columns_of([self.get_data_info(index) for index in range(len(self))])
+        return self._columns[name]
+
+    def columns_of(self, records: Sequence[dict]) -> dict[str, np.ndarray]:
+        """What samplers ask of all records at once, kept beside the packed records: ``sizes`` (N, 2) int32."""
+        sizes = [(record['height'], record['width']) for record in records]
+        return dict(sizes=np.array(sizes, np.int32).reshape(-1, 2))
+
+    def get_data_info(self, idx: int) -> dict:
+        """The record before the pipeline, with its number under ``sample_idx``."""
+        if not self.share_between_ranks:
+            return super().get_data_info(idx)
+        self.full_init()
+        number = idx % len(self)
+        start = 0 if number == 0 else int(self.data_address[number - 1])
+        # memory that other processes know of: nothing in it may name code to run
+        record = load_plain(self.data_bytes[start:int(self.data_address[number])].tobytes())
+        return {**record, 'sample_idx': number}
 
     def broken_records(self) -> list[int]:
         """Indices that could not be read so far, in any worker process of this run."""
@@ -131,13 +165,25 @@ class BaseDetDataset(BaseDataset):
     def get_subset_(self, indices: Sequence[int] | int) -> None:
         """Keep the first (or, if negative, last) records, or those listed."""
         super().get_subset_(indices)
-        self._sizes = None
+        self._columns, self._shared = {}, None
 
     def get_subset(self, indices: Sequence[int] | int) -> 'BaseDetDataset':
         """Return a copy with the first (or, if negative, last) records, or those listed."""
         subset = super().get_subset(indices)
-        subset._sizes = None
+        subset._columns, subset._shared = {}, None
         return subset
+
+    def __getstate__(self) -> dict:
+        state = dict(self.__dict__)
+        if self._shared is not None:  # loader workers that are not forked get the same memory, not a copy
+            for name in ('data_bytes', 'data_address', '_columns'):
+                state.pop(name, None)
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        if self._shared is not None:
+            self._use_shared()
 
     def image_path(self, name: str) -> str:
         """Join an image's name with ``data_prefix``."""
@@ -169,6 +215,8 @@ class BaseDetDataset(BaseDataset):
             raise ValueError(f'on_error={self.on_error!r}: allowed are {", ".join(allowed)}{why}.')
         if self.on_defect not in ('raise', 'skip'):
             raise ValueError(f'on_defect={self.on_defect!r}: allowed are raise, skip.')
+        if self.share_between_ranks and not self.serialize_data:
+            raise ValueError('share_between_ranks=True needs serialize_data=True.')
         # a subclass that reads further keys adds them to FILTERS or PREFIXES
         _check_keys('filter_cfg', self.filter_cfg or {}, self.FILTERS)
         _check_keys('data_prefix', self.data_prefix, self.PREFIXES)
@@ -198,10 +246,21 @@ class BaseDetDataset(BaseDataset):
         return kept
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pack the records into one buffer that forked workers share; image sizes stay beside it."""
-        if self.data_list and all('height' in record and 'width' in record for record in self.data_list):
-            self._sizes = _sizes_of(self.data_list)
-        return super()._serialize_data()
+        """Pack the records, and what samplers ask of them, into memory that loader workers share."""
+        known = self.data_list and all('height' in record and 'width' in record for record in self.data_list)
+        columns = self.columns_of(self.data_list) if known else {}
+        packed, ends = super()._serialize_data()
+        self._shared = SharedArrays.create(dict(packed=packed, ends=ends, **columns))
+        self._use_shared()
+        return self.data_bytes, self.data_address
+
+    def _read_and_pack(self) -> tuple[SharedArrays, dict]:
+        super().full_init()
+        return self._shared, self._metainfo
+
+    def _use_shared(self) -> None:
+        self._columns = dict(self._shared)
+        self.data_bytes, self.data_address = self._columns.pop('packed'), self._columns.pop('ends')
 
     def _rand_another(self) -> int:
         return int(sample_rng().integers(len(self)))
@@ -230,10 +289,6 @@ class BaseDetDataset(BaseDataset):
 def _is_broken_record(error: Exception) -> bool:
     # the chain of transforms raises an error again under a plainer type; the cause is the error itself
     return isinstance(error, BROKEN_RECORD) or isinstance(error.__cause__, BROKEN_RECORD)
-
-
-def _sizes_of(records: Any) -> np.ndarray:
-    return np.array([(record['height'], record['width']) for record in records], np.int32).reshape(-1, 2)
 
 
 def _check_keys(what: str, given: Mapping, allowed: Sequence[str]) -> None:

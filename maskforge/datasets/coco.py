@@ -4,11 +4,14 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from maskforge.formats.category_rows import names_by_id
 from maskforge.formats.coco_json import CocoJson
 from maskforge.registry import DATASETS
 
 from .base_det_dataset import BaseDetDataset
 from .class_names import label_table, match_classes
+
+LABEL_MODES = ('contiguous', 'category_id')
 
 
 @DATASETS.register_module()
@@ -24,29 +27,60 @@ class CocoDataset(BaseDetDataset):
     Args:
         ann_file: path of the JSON file, below ``data_root`` unless absolute.
         data_prefix: ``dict(img='folder/of/images/')``.
+        label_mode: 'contiguous' counts the classes from 0; 'category_id' makes the original id the label, so a head
+            has one row per id from 0 to the largest (91 for COCO). Rows that belong to no category are named
+            ``unused_<id>`` in ``metainfo['classes']``.
+        num_classes: rows with ``label_mode='category_id'``: the largest id of the file + 1 by default, more where
+            another split or a public checkpoint has larger ids.
+        min_box_side: boxes (clipped to the image) must be at least this wide and high, in pixels; 0 keeps everything
+            that has an extent, as DETR's recipe does.
     """
+
+    def __init__(self, *args: Any, label_mode: str = 'contiguous', num_classes: int | None = None,
+                 min_box_side: float | int = 1, **kwargs: Any) -> None:
+        if label_mode not in LABEL_MODES:
+            raise ValueError(f'label_mode={label_mode!r}: allowed are {", ".join(LABEL_MODES)}.')
+        if num_classes is not None and label_mode == 'contiguous':
+            raise ValueError(f"num_classes={num_classes} of a data set needs label_mode='category_id'; otherwise the "
+                             'number of its classes counts.')
+        self.label_mode = label_mode
+        self.num_classes = num_classes
+        self.min_box_side = min_box_side
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the file; see :meth:`maskforge.formats.coco_json.CocoJson.load` for the errors."""
         coco = CocoJson.load(self.ann_file, on_defect=self.on_defect, require_annotations=not self.test_mode,
                              backend_args=self.backend_args)
-        labels = self._select_classes(coco)
-        boxes, usable = _training_boxes(coco)
+        return self._records(coco, self._select_classes(coco))
+
+    def _records(self, coco: CocoJson, label_of: np.ndarray) -> list[dict]:
+        labels = label_of[coco.annotations.category_rows]
+        boxes, usable = _training_boxes(coco, self.min_box_side)
         wanted = usable & (labels >= 0)
         tiny = int((coco.annotations.usable & ~usable).sum())
         if tiny:
-            print_log(f'{self.ann_file}: {tiny} annotations under one pixel are left out.', 'current')
+            print_log(f'{coco.path}: {tiny} annotations under {self.min_box_side} pixels or without area are left '
+                      'out.', 'current')
         columns = labels.tolist(), boxes.tolist(), coco.annotations.crowd.tolist()
         return [self._record(coco, row, wanted, columns) for row in range(len(coco))]
 
     def _select_classes(self, coco: CocoJson) -> np.ndarray:
-        """Fix ``metainfo.classes`` and ``category_ids``; returns the label of every annotation, -1 if not selected."""
+        """Fix ``metainfo.classes`` and ``category_ids``; returns the label of every category, -1 if not selected."""
         classes = self._metainfo.setdefault('classes', tuple(coco.category_names))
         if not classes:
-            raise ValueError(f"{self.ann_file}: 'categories' is empty; at least one category is needed.")
-        rows = match_classes(classes, coco.category_names, str(self.ann_file))
-        self._metainfo['category_ids'] = tuple(coco.category_ids[rows].tolist())
-        return label_table(rows, len(coco.category_names))[coco.annotations.category_rows]
+            raise ValueError(f"{coco.path}: 'categories' is empty; at least one category is needed.")
+        rows = match_classes(classes, coco.category_names, str(coco.path))
+        ids = coco.category_ids[rows]
+        if self.label_mode == 'contiguous':
+            self._metainfo['category_ids'] = tuple(ids.tolist())
+            return label_table(rows, len(coco.category_names))
+        count = self.num_classes or max(int(coco.category_ids.max()) + 1, 1)
+        self._metainfo['classes'] = names_by_id(dict(zip(ids.tolist(), classes)), count)
+        self._metainfo['category_ids'] = tuple(range(count))
+        table = np.full(len(coco.category_names), -1, np.int64)
+        table[rows] = ids
+        return table
 
     def _record(self, coco: CocoJson, row: int, wanted: np.ndarray, columns: tuple[list, list, list]) -> dict[str, Any]:
         image = coco.image(row)
@@ -69,11 +103,11 @@ def _instance(coco: CocoJson, row: int, columns: tuple[list, list, list]) -> dic
     return instance
 
 
-def _training_boxes(coco: CocoJson) -> tuple[np.ndarray, np.ndarray]:
+def _training_boxes(coco: CocoJson, min_side: float) -> tuple[np.ndarray, np.ndarray]:
     """Boxes xyxy clipped to their images, and which of them are large enough to be learnt."""
     table = coco.annotations
     sizes = coco.images.sizes[table.image_rows].reshape(-1, 2)[:, ::-1]
     low = np.clip(table.boxes[:, :2], 0, sizes)
     high = np.clip(table.boxes[:, :2] + table.boxes[:, 2:], 0, sizes)
-    usable = table.usable & ((high - low) >= 1).all(1) & ~(table.areas <= 0)
-    return np.concatenate([low, high], 1), usable
+    large = (high - low >= min_side) & (high > low)
+    return np.concatenate([low, high], 1), table.usable & large.all(1) & ~(table.areas <= 0)

@@ -7,6 +7,7 @@ import numpy as np
 from maskforge.registry import DATASETS
 
 from .image_sizes import image_sizes
+from .record_origins import record_origins
 
 
 class IndexMap:
@@ -68,6 +69,18 @@ class IndexMap:
     def image_sizes(self) -> np.ndarray:
         """(N, 2) int32 height and width of every record."""
         return self._gather(image_sizes)
+
+    def record_origins(self) -> np.ndarray:
+        """(N, 2) int32 source and file of every record; those of each part follow those of the part before."""
+        counts = np.zeros(2, np.int32)
+
+        def of_part(part: Any) -> np.ndarray:
+            nonlocal counts
+            origins = record_origins(part) + counts
+            counts = origins.max(0, initial=-1) + 1
+            return origins.astype(np.int32)
+
+        return self._gather(of_part)
 
     def broken_records(self) -> list[int]:
         """Indices whose record could not be read so far."""

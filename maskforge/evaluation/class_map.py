@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.logging import print_log
 
+from maskforge.formats.category_rows import is_unused_row
+
 
 @dataclass(frozen=True)
 class ClassMap:
@@ -59,7 +61,7 @@ class ClassMap:
         id_by_name = {row['name']: row['id'] for row in categories}
         name_by_id = {row['id']: row['name'] for row in categories}
         if ids is not None and _fits(ids, names, id_by_name, name_by_id):
-            _warn_absent(ids, name_by_id, source)
+            _warn_absent([i for i, name in zip(ids, names or ()) if not is_unused_row(name)], name_by_id, source)
             return cls(tuple(names or (name_by_id.get(i, str(i)) for i in ids)), tuple(ids))
         missing = [name for name in names or () if name not in id_by_name]
         if missing or names is None:

@@ -9,6 +9,8 @@ from mmengine.fileio import exists
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
+from maskforge.formats.category_rows import used_rows
+from maskforge.formats.coco_files import find_json_files
 from maskforge.registry import METRICS
 
 from .class_map import ClassMap
@@ -32,8 +34,9 @@ class CocoMetric(GatheredMetric):
     truth of that kind. AP is taken at the largest of ``proposal_nums``.
 
     Args:
-        ann_file: COCO JSON with the truth. Without it, the truth travels in the data samples (``gt_instances``,
-            crowds in ``ignored_instances``), so any data set can be scored.
+        ann_file: COCO JSON with the truth; a pattern or a list for a data set of several sources, in the same order as
+            there (image ids that two files share are renumbered alike). Without it, the truth travels in the data
+            samples (``gt_instances``, crowds in ``ignored_instances``), so any data set can be scored.
         metric: ``'bbox'``, ``'segm'``, ``'proposal'`` (class-agnostic recall of boxes) or a list of them.
         classwise: print a table of every class and return ``<class>_precision`` (``<metric>_<class>_precision`` where
             several metrics are asked for).
@@ -58,7 +61,7 @@ class CocoMetric(GatheredMetric):
     default_prefix = 'coco'
 
     def __init__(self,
-                 ann_file: str | Path | None = None,
+                 ann_file: str | Path | Sequence[str | Path] | None = None,
                  metric: str | Sequence[str] = 'bbox',
                  *,
                  classwise: bool = False,
@@ -87,9 +90,8 @@ class CocoMetric(GatheredMetric):
         if format_only and outfile_prefix is None:
             raise ValueError('format_only=True writes result files: say where with outfile_prefix.')
         load_backend(backend)
-        if ann_file is not None and not exists(ann_file, backend_args=backend_args):
-            raise FileNotFoundError(f'CocoMetric.ann_file: {ann_file} does not exist.')
         self.ann_file, self.backend_args, self.classwise, self.backend = ann_file, backend_args, classwise, backend
+        self._ann_files = () if ann_file is None else _find_files(ann_file, backend_args)
         self.format_only, self.outfile_prefix = format_only, outfile_prefix
         if not sort_categories:
             print_log('CocoMetric.sort_categories=False has no effect: classes are matched by name or id.',
@@ -126,8 +128,8 @@ class CocoMetric(GatheredMetric):
         if self.ann_file is None:
             return CocoTruth.from_results(results, self.dataset_meta or {})
         if self._truth is None:
-            self._truth = CocoTruth.from_file(
-                self.ann_file, self.dataset_meta, with_masks='segm' in self.kinds, backend_args=self.backend_args)
+            self._truth = CocoTruth.from_files(
+                self._ann_files, self.dataset_meta, with_masks='segm' in self.kinds, backend_args=self.backend_args)
         return self._truth
 
     def _positions(self, results: list[ImageResult], truth: CocoTruth) -> list[int]:
@@ -140,6 +142,13 @@ class CocoMetric(GatheredMetric):
                 f'{truth.source} has no image with id {first.img_id!r} ({first.img_path}); {len(unknown)} of '
                 f'{len(results)} predicted images are unknown to it. ann_file of the metric must be the file that the '
                 'evaluated data set reads.')
+        other = [result for result in results if self.ann_file is not None
+                 and not str(result.img_path or '').endswith(truth.file_names.get(result.img_id, ''))]
+        if other:
+            raise ValueError(
+                f'image id {other[0].img_id} is {other[0].img_path} for the data set and '
+                f'{truth.file_names[other[0].img_id]} for CocoMetric.ann_file: list the files of the sources there in '
+                "the data set's order.")
         if len(set(keys)) < len(keys):
             raise ValueError(f'several image files share an id ({len(keys)} images, {len(set(keys))} ids): they come '
                              'from different sources; leave ann_file out so that the truth of the samples is used.')
@@ -185,7 +194,8 @@ class CocoMetric(GatheredMetric):
     def _per_class(self, kind: str, scores: CocoScores, classes: ClassMap) -> dict[str, float]:
         items = [item for item, (iou, _) in PRECISIONS.items() if iou is None or scores.has_threshold(iou)]
         rows, found = [['class', *items]], {}
-        for label, name in enumerate(classes.names):
+        for label in used_rows(classes.names):
+            name = classes.names[label]
             values = [scores.average_precision(iou=PRECISIONS[i][0], area=PRECISIONS[i][1], label=label)
                       for i in items]
             rows.append([name, *(f'{value:.3f}' if value > -1 else '-' for value in values)])
@@ -202,6 +212,15 @@ class CocoMetric(GatheredMetric):
                        for row in result_records(result, classes, masks=masks, boxes=not masks)]
             path = write_results(records, f'{self.outfile_prefix}.{kind}.json')
             print_log(f'{len(records)} results written to {path}', logger='current')
+
+
+def _find_files(ann_file: str | Path | Sequence[str | Path], backend_args: dict | None) -> list[str | Path]:
+    if isinstance(ann_file, (str, Path)) and exists(ann_file, backend_args=backend_args):
+        return [ann_file]  # also what MMEngine's file back ends reach
+    try:
+        return find_json_files(ann_file)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f'CocoMetric.ann_file: {error}') from None
 
 
 def _as_list(value: Any) -> list:

@@ -4,12 +4,14 @@ The evaluation code marks "no match" by id 0, so an annotation whose own id is 0
 therefore renumbered from 1 here; original ids come back when results are written.
 """
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from maskforge.formats import rle
-from maskforge.formats.coco_json import CocoJson
+from maskforge.formats.coco_files import CocoFiles
 
 from .class_map import ClassMap
 from .image_result import ImageResult, ImageTruth
@@ -25,6 +27,7 @@ class CocoTruth:
         classes: class index -> name and original id.
         source: what to call it in messages.
         has_masks: whether every annotation has a segmentation.
+        file_names: image id -> file name, where there are several files: ids may have been renumbered then.
     """
 
     dataset: dict
@@ -32,27 +35,35 @@ class CocoTruth:
     classes: ClassMap
     source: str
     has_masks: bool
+    file_names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def from_file(cls, path: str | Path, meta: Mapping | None, *, with_masks: bool,
-                  backend_args: dict | None = None) -> 'CocoTruth':
-        """Read a COCO JSON; annotations of categories that are not among the classes are left out."""
+    def from_files(cls, paths: Sequence[str | Path], meta: Mapping | None, *, with_masks: bool,
+                   backend_args: dict | None = None) -> 'CocoTruth':
+        """Read COCO JSON files as one; annotations of categories that are not among the classes are left out."""
         # records that cannot be used stop a data set unless its config says otherwise; then the metric follows
-        file = CocoJson.load(path, on_defect='skip', backend_args=backend_args)
-        classes = ClassMap.match(meta, file.categories, source=str(path))
+        files = CocoFiles.load(paths, on_defect='skip', backend_args=backend_args)
+        source = str(paths[0]) if len(paths) == 1 else f'{len(paths)} files from {paths[0]} on'
+        classes = ClassMap.match(meta, files.categories, source=source)
         label_of = {original: label for label, original in enumerate(classes.ids)}
         # sorted by original id, so that ties between scores fall as in the reference implementation
-        images = sorted((file.image(row) for row in range(len(file))), key=lambda image: image['id'])
-        positions = {image['id']: position for position, image in enumerate(images, start=1)}
-        sizes = [(image['height'], image['width']) for image in images]
-        rows = []
-        for index in range(len(file.annotations.ids)):
-            record = file.annotation(index)
-            if record['category_id'] in label_of:
-                position = positions[record['image_id']]
-                rows.append(_record(record, position, label_of[record['category_id']],
-                                    sizes[position - 1] if with_masks else None))
-        return cls(_dataset(sizes, rows, classes), positions, classes, str(path), _all_masked(rows))
+        positions = {identity: position for position, identity in
+                     enumerate(np.sort(np.concatenate(files.image_ids)).tolist(), start=1)}
+        sizes: list = [None] * len(files)
+        rows, names = [], {}
+        for file, image_ids in files:
+            for row, identity in enumerate(image_ids.tolist()):
+                image = file.image(row)
+                sizes[positions[identity] - 1] = image['height'], image['width']
+                names[identity] = image['file_name']
+            for index in range(len(file.annotations.ids)):
+                record = file.annotation(index)
+                if record['category_id'] in label_of:
+                    position = positions[int(image_ids[file.annotations.image_rows[index]])]
+                    rows.append(_record(record, position, label_of[record['category_id']],
+                                        sizes[position - 1] if with_masks else None))
+        return cls(_dataset(sizes, rows, classes), positions, classes, source, _all_masked(rows),
+                   names if len(paths) > 1 else {})
 
     @classmethod
     def from_results(cls, results: Sequence[ImageResult], meta: Mapping) -> 'CocoTruth':

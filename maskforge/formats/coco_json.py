@@ -6,6 +6,7 @@ the file and the record; ids may start at 0 and have gaps.
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,15 @@ class CocoJson:
         if segmentation is not None:
             record['segmentation'] = segmentation
         return record
+
+    def with_categories(self, categories: list[dict]) -> 'CocoJson':
+        """The same content with further categories (which include the file's own)."""
+        if len(categories) == len(self.categories):
+            return self
+        rows = np.searchsorted(sorted(record['id'] for record in categories), self.category_ids)
+        table = self.annotations
+        annotations = replace(table, category_rows=rows.astype(np.int32)[table.category_rows])
+        return CocoJson(self.path, self.images, annotations, categories, self.defects)
 
     def to_dict(self, *, renumber: bool = False) -> dict:
         """Return JSON-able COCO data; ``renumber`` counts annotation ids from 1 (pycocotools miscounts id 0)."""

@@ -65,9 +65,14 @@ def read_plain_pickle(path: str | Path) -> Any:
     """
     content = require_file(path).read_bytes()
     try:
-        return _PlainUnpickler(io.BytesIO(content)).load()
+        return load_plain(content)
     except (EOFError, pickle.UnpicklingError, AttributeError, ImportError, IndexError) as error:
         raise ValueError(f'{path} cannot be loaded as a plain pickle: {error}. Save the records as JSON.') from None
+
+
+def load_plain(content: bytes) -> Any:
+    """Unpickle plain containers, numbers, strings and NumPy arrays; ``pickle.UnpicklingError`` at anything else."""
+    return _PlainUnpickler(io.BytesIO(content)).load()
 
 
 class _PlainUnpickler(pickle.Unpickler):

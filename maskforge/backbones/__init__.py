@@ -1,6 +1,8 @@
-"""Image to feature levels: ResNet, the timm adapter, pretrained weights."""
+"""Image to feature levels: ResNet, plain transformers (MAL's ViT, FAN), the timm adapter, pretrained weights."""
+from .fan import FAN
+from .mal_vit import MALViT
 from .pretrained import Pretrained
 from .resnet import ResNet
 from .timm_backbone import TimmBackbone
 
-__all__ = ['Pretrained', 'ResNet', 'TimmBackbone']
+__all__ = ['FAN', 'MALViT', 'Pretrained', 'ResNet', 'TimmBackbone']

@@ -19,7 +19,7 @@ class DropPath(nn.Module):
             raise ValueError(f'drop_path_rate must be in [0, 1), got {rate}.')
         self.rate = float(rate)
 
-    def forward(self, branch: Float[Tensor, 'N *_']) -> Float[Tensor, 'N *_']:
+    def forward(self, branch: Float[Tensor, 'N ...']) -> Float[Tensor, 'N ...']:
         """Return the branch, with some samples zeroed."""
         if self.rate == 0 or not self.training:
             return branch

@@ -2,6 +2,7 @@
 
 Legend: B images, D embedding width, C channels, h w map, H W pixels. Module names are those of public FAN checkpoints.
 """
+import itertools
 import math
 
 import torch
@@ -23,7 +24,7 @@ class ConvPatchEmbed(nn.Module):
         super().__init__()
         widths = [3, *(embed_dim // divisor for divisor in (8, 4, 2, 1))]
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:]):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b)), nn.GELU()]
         self.proj = nn.Sequential(*layers[:-1])
 

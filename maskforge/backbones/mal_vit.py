@@ -2,6 +2,8 @@
 
 Legend: B images, D embedding width, N tokens, h w token grid, H W pixels.
 """
+import itertools
+
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
@@ -123,7 +125,7 @@ class ConvStem(nn.Module):
         super().__init__()
         widths = [3, *(embed_dim // divisor for divisor in (8, 4, 2, 1))]
         stages = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.GroupNorm(1, b, eps=NORM_EPS), nn.GELU())
-                  for a, b in zip(widths, widths[1:])]
+                  for a, b in itertools.pairwise(widths)]
         stages[-1].append(nn.Conv2d(embed_dim, embed_dim, 1))
         self.proj = nn.Sequential(*stages)
 

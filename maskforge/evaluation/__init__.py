@@ -1,9 +1,25 @@
-"""Metrics: COCO and VOC average precision, gathered over processes without repeated images."""
+"""Metrics (average precision, panoptic quality, semantic IoU), gathered over processes without repeated images."""
 from .class_map import ClassMap
 from .coco_metric import CocoMetric
+from .coco_panoptic_metric import CocoPanopticMetric
 from .dump_results import DumpResults
 from .gathered_metric import GatheredMetric
 from .image_result import ImageResult, ImageTruth
+from .iou_metric import IoUMetric
+from .panoptic_quality import PanopticCounts, count_segments, summarize_quality
 from .voc_metric import VOCMetric
 
-__all__ = ['ClassMap', 'CocoMetric', 'DumpResults', 'GatheredMetric', 'ImageResult', 'ImageTruth', 'VOCMetric']
+__all__ = [
+    'ClassMap',
+    'CocoMetric',
+    'CocoPanopticMetric',
+    'DumpResults',
+    'GatheredMetric',
+    'ImageResult',
+    'ImageTruth',
+    'IoUMetric',
+    'PanopticCounts',
+    'VOCMetric',
+    'count_segments',
+    'summarize_quality',
+]

@@ -1,4 +1,4 @@
 """Models, one room each; a name is registered when its room is imported."""
-from . import mask_rcnn
+from . import mal, mask_rcnn
 
-__all__ = ['mask_rcnn']
+__all__ = ['mal', 'mask_rcnn']

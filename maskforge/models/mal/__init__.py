@@ -1,0 +1,4 @@
+"""MAL: masks from boxes."""
+from .model import MAL
+
+__all__ = ['MAL']

@@ -146,7 +146,8 @@ def _build_batching(cfg: dict, dataset: Any, seed: int, evaluation: bool) -> dic
 
 
 def _is_sequential(sampler: Any) -> bool:
-    return isinstance(sampler, dict) and sampler.get('type') == 'DefaultSampler' and not sampler.get('shuffle', True)
+    return isinstance(sampler, dict) and sampler.get('type') in ('DefaultSampler', 'default_sampler') \
+        and not sampler.get('shuffle', True)
 
 
 def _build_function(cfg: Any, key: str) -> Callable | None:

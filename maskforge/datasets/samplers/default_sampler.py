@@ -10,10 +10,11 @@ from torch.utils.data import Sampler
 from maskforge.registry import DATA_SAMPLERS
 from maskforge.structures import SampleKey
 
+from .endless_order import endless_order
 from .sample_seeds import sample_seeds
 
 
-@DATA_SAMPLERS.register_module()
+@DATA_SAMPLERS.register_module(name=['DefaultSampler', 'default_sampler'])
 class DefaultSampler(Sampler):
     """Yields :class:`SampleKey`; the global order depends on seed and epoch alone, ranks take every n-th position.
 
@@ -23,16 +24,25 @@ class DefaultSampler(Sampler):
         seed: the run's seed; None draws one that all ranks share.
         round_up: repeat samples from the start until all ranks have equally many. False gives each sample to exactly
             one rank, as evaluation needs it.
+        num_samples: samples of an epoch over all ranks, the size of the data set by default. Epochs of another length
+            take up where the one before has stopped, so every record comes up as often as any other in the long run.
+
+    Raises:
+        ValueError: ``num_samples`` is not positive.
 
     Attributes:
         start: number of this rank's samples that the next iteration skips (resume); 0 again once it has begun.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True,
+                 *, num_samples: int | None = None) -> None:
+        if num_samples is not None and num_samples < 1:
+            raise ValueError(f'num_samples={num_samples} of the sampler: a positive number of samples is needed.')
         self.dataset = dataset
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.round_up = round_up
+        self.num_samples = num_samples
         self.rank, self.world_size = get_dist_info()
         self.epoch = 0
         self.start = 0
@@ -41,9 +51,14 @@ class DefaultSampler(Sampler):
         """Choose the epoch whose order and seeds the next iteration uses."""
         self.epoch = epoch
 
+    @property
+    def epoch_size(self) -> int:
+        """Samples of an epoch over all ranks, before it is rounded up."""
+        return self.num_samples or len(self.dataset)
+
     def positions(self) -> np.ndarray:
-        """This rank's positions in the global order, int64; a position past the data's end wraps around."""
-        size = len(self.dataset)
+        """This rank's positions in the global order, int64; a position past its end wraps around."""
+        size = self.epoch_size
         total = math.ceil(size / self.world_size) * self.world_size if self.round_up else size
         return np.arange(self.rank, total, self.world_size)
 
@@ -54,7 +69,10 @@ class DefaultSampler(Sampler):
 
     def order(self) -> np.ndarray:
         """Indices of the current epoch in the global order, int64; all ranks agree on it."""
-        return epoch_order(len(self.dataset), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+        size, count = len(self.dataset), self.num_samples
+        if count is None or size == 0:
+            return epoch_order(size, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+        return endless_order(np.arange(size), self.epoch * count, count, seed=(self.seed,), shuffle=self.shuffle)
 
     def __len__(self) -> int:
         """Samples of this rank in one epoch (also when some will be skipped)."""

@@ -28,6 +28,8 @@ class WholeBatchSampler(BatchSampler):
             raise ValueError('WholeBatchSampler is for evaluation, which needs every sample: drop_last must be False.')
         if not isinstance(batch_size, int) or batch_size <= 0:
             raise ValueError(f'batch_size={batch_size!r}: a positive integer is needed.')
+        if getattr(sampler, 'num_samples', None):
+            raise ValueError(f'num_samples={sampler.num_samples} of the sampler: evaluation needs every sample once.')
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = False

@@ -4,14 +4,11 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from maskforge.formats.category_rows import names_by_id
 from maskforge.formats.coco_json import CocoJson
 from maskforge.registry import DATASETS
 
 from .base_det_dataset import BaseDetDataset
-from .class_names import label_table, match_classes
-
-LABEL_MODES = ('contiguous', 'category_id')
+from .category_labels import check_label_mode, select_categories
 
 
 @DATASETS.register_module()
@@ -38,11 +35,7 @@ class CocoDataset(BaseDetDataset):
 
     def __init__(self, *args: Any, label_mode: str = 'contiguous', num_classes: int | None = None,
                  min_box_side: float | int = 1, **kwargs: Any) -> None:
-        if label_mode not in LABEL_MODES:
-            raise ValueError(f'label_mode={label_mode!r}: allowed are {", ".join(LABEL_MODES)}.')
-        if num_classes is not None and label_mode == 'contiguous':
-            raise ValueError(f"num_classes={num_classes} of a data set needs label_mode='category_id'; otherwise the "
-                             'number of its classes counts.')
+        check_label_mode(label_mode, num_classes)
         self.label_mode = label_mode
         self.num_classes = num_classes
         self.min_box_side = min_box_side
@@ -67,20 +60,8 @@ class CocoDataset(BaseDetDataset):
 
     def _select_classes(self, coco: CocoJson) -> np.ndarray:
         """Fix ``metainfo.classes`` and ``category_ids``; returns the label of every category, -1 if not selected."""
-        classes = self._metainfo.setdefault('classes', tuple(coco.category_names))
-        if not classes:
-            raise ValueError(f"{coco.path}: 'categories' is empty; at least one category is needed.")
-        rows = match_classes(classes, coco.category_names, str(coco.path))
-        ids = coco.category_ids[rows]
-        if self.label_mode == 'contiguous':
-            self._metainfo['category_ids'] = tuple(ids.tolist())
-            return label_table(rows, len(coco.category_names))
-        count = self.num_classes or max(int(coco.category_ids.max()) + 1, 1)
-        self._metainfo['classes'] = names_by_id(dict(zip(ids.tolist(), classes)), count)
-        self._metainfo['category_ids'] = tuple(range(count))
-        table = np.full(len(coco.category_names), -1, np.int64)
-        table[rows] = ids
-        return table
+        return select_categories(self._metainfo, coco.category_names, coco.category_ids, label_mode=self.label_mode,
+                                 num_classes=self.num_classes, source=str(coco.path))
 
     def _record(self, coco: CocoJson, row: int, wanted: np.ndarray, columns: tuple[list, list, list]) -> dict[str, Any]:
         image = coco.image(row)

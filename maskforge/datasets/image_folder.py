@@ -10,7 +10,7 @@ from maskforge.formats.image_header import list_images, read_image_size
 from maskforge.registry import DATASETS
 
 from .base_det_dataset import BaseDetDataset
-from .coco import LABEL_MODES
+from .category_labels import check_label_mode
 from .coco_sources import check_sources
 
 
@@ -30,8 +30,7 @@ class ImageFolderDataset(BaseDetDataset):
     """
 
     def __init__(self, data_sources: Mapping, *, label_mode: str = 'contiguous', **kwargs: Any) -> None:
-        if label_mode not in LABEL_MODES:
-            raise ValueError(f'label_mode={label_mode!r}: allowed are {", ".join(LABEL_MODES)}.')
+        check_label_mode(label_mode, None)
         self.label_mode = label_mode
         self.source, *others = check_sources(data_sources, ('image_dir', 'classmap'))
         if others:

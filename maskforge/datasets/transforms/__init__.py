@@ -14,8 +14,9 @@ from .load_image import LoadImageFromFile, LoadImageFromNDArray
 from .pack import PackDetInputs
 from .pad import Pad
 from .resize import RandomChoiceResize, RandomResize, Resize
+from .segments import LoadPanopticAnnotations, SemSegToInstances
 
 __all__ = ['Compose', 'CopyPaste', 'FilterAnnotations', 'LoadAnnotations', 'LoadImageFromFile',
-           'LoadImageFromNDArray', 'PackDetInputs', 'Pad', 'PhotoMetricDistortion', 'RandomApply', 'RandomChoice',
-           'RandomChoiceResize', 'RandomCrop', 'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize',
-           'TestTimeAug']
+           'LoadImageFromNDArray', 'LoadPanopticAnnotations', 'PackDetInputs', 'Pad',
+           'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
+           'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SemSegToInstances', 'TestTimeAug']

@@ -39,3 +39,19 @@ def clip_boxes(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def has_extent(boxes: np.ndarray) -> np.ndarray:
     """Return which xyxy boxes are wider and higher than zero."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def resized_by(results: dict) -> tuple[Number, Number]:
+    """Return the (x, y) factors from the original image to the current one, for transforms that load annotations.
+
+    Raises:
+        ValueError: the image was cropped, padded or flipped before.
+    """
+    (height, width), (ori_height, ori_width) = results['img_shape'], results['ori_shape']
+    factors = tuple(results.get('scale_factor', (1, 1)))
+    expected = round(ori_height * factors[1]), round(ori_width * factors[0])
+    if results.get('flip') or expected != (height, width):
+        raise ValueError('annotations must be loaded before crops, pads and flips in the pipeline: the image of '
+                         f'(h, w) = {(ori_height, ori_width)} is now {(height, width)}'
+                         f'{" and flipped" if results.get("flip") else ""}')
+    return factors

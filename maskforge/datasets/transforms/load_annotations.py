@@ -7,7 +7,7 @@ from mmengine import fileio
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks
 
-from .ground_truth import Number, clip_boxes, scale_boxes
+from .ground_truth import clip_boxes, resized_by, scale_boxes
 
 
 @TRANSFORMS.register_module()
@@ -44,7 +44,7 @@ class LoadAnnotations(BaseTransform):
         self.imdecode_backend, self.backend_args = imdecode_backend, backend_args
 
     def transform(self, results: dict) -> dict:
-        factors = _resized_by(results)
+        factors = resized_by(results)
         if self.with_bbox:
             boxes = np.array(_column(results, 'bbox'), dtype=np.float32).reshape(-1, 4)
             if factors != (1, 1):
@@ -93,15 +93,3 @@ def _column(results: dict, key: str) -> list:
         hint = ' (a data set of boxes only? set with_mask=False)' if key == 'mask' else ''
         raise ValueError(f"instance {missing[0]} has no '{key}'{hint}")
     return [item[key] for item in results['instances']]
-
-
-def _resized_by(results: dict) -> tuple[Number, Number]:
-    """Return the (x, y) factors from the original image to the current one."""
-    (height, width), (ori_height, ori_width) = results['img_shape'], results['ori_shape']
-    factors = tuple(results.get('scale_factor', (1, 1)))
-    expected = round(ori_height * factors[1]), round(ori_width * factors[0])
-    if results.get('flip') or expected != (height, width):
-        raise ValueError('LoadAnnotations must stand before crops, pads and flips in the pipeline: the image of '
-                         f'(h, w) = {(ori_height, ori_width)} is now {(height, width)}'
-                         f'{" and flipped" if results.get("flip") else ""}')
-    return factors

@@ -37,7 +37,7 @@ def test_after_a_resize_as_before_it(record, poly2mask):
 @pytest.mark.parametrize('moved, message', [
     (Pad(size=(90, 90)), r'\(60, 80\) is now \(90, 90\)'), (RandomFlip(prob=1.), 'and flipped')])
 def test_not_after_other_changes(record, moved, message):
-    with pytest.raises(ValueError, match=f'must stand before crops, pads and flips.*{message}'):
+    with pytest.raises(ValueError, match=f'must be loaded before crops, pads and flips.*{message}'):
         loaded(record, moved)
 
 

@@ -1,4 +1,5 @@
-"""What differs between this implementation's own way and the one that released MAL weights were trained in."""
+"""What differs between this implementation's own way and the ways that released MAL weights were trained in."""
+import dataclasses
 import difflib
 from dataclasses import dataclass
 
@@ -31,10 +32,13 @@ class Compat:
     warmup: str = 'run'
 
 
+REFERENCE = Compat(patch_embed='conv_stem', position_form='scale', size_bins='open', clip='crop',
+                   frozen_stages='range', crf_kernel_image='student', mean_field='exact', warmup='epoch')
 MODES = {
     'default': Compat(),
-    'reference': Compat(patch_embed='conv_stem', position_form='scale', size_bins='open', clip='crop',
-                        frozen_stages='range', crf_kernel_image='student', mean_field='exact', warmup='epoch'),
+    'reference': REFERENCE,
+    # TAO 6 took timm's ViT and read the frozen stages as a list
+    'tao6': dataclasses.replace(REFERENCE, patch_embed='patch', position_form='size', frozen_stages='list'),
 }
 
 

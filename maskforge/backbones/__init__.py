@@ -3,6 +3,7 @@ from .fan import FAN
 from .mal_vit import MALViT
 from .pretrained import Pretrained
 from .resnet import ResNet
+from .swin import SwinTransformer
 from .timm_backbone import TimmBackbone
 
-__all__ = ['FAN', 'MALViT', 'Pretrained', 'ResNet', 'TimmBackbone']
+__all__ = ['FAN', 'MALViT', 'Pretrained', 'ResNet', 'SwinTransformer', 'TimmBackbone']

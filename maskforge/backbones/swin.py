@@ -178,8 +178,7 @@ def _arch(name: str) -> SwinArch:
 
 
 def _check_stages(out_indices: Sequence[int], frozen_stages: int, number: int) -> None:
-    if not out_indices or sorted(set(out_indices)) != list(out_indices) or not (
-            0 <= min(out_indices) and max(out_indices) < number):
+    if not out_indices or list(out_indices) != [level for level in range(number) if level in out_indices]:
         raise ValueError(f'SwinTransformer: out_indices={tuple(out_indices)} must be rising levels in 0 .. '
                          f'{number - 1}.')
     if not -1 <= frozen_stages <= number:

@@ -60,7 +60,8 @@ def test_equals_transformers(window, size):
 
 
 def test_equals_timm_where_levels_are_multiples_of_the_window():
-    reference = timm.create_model('swin_tiny_patch4_window7_224', pretrained=False, features_only=True).eval()
+    reference = timm.create_model('swin_tiny_patch4_window7_224', pretrained=False, features_only=True,
+                                  img_size=448).eval()
     ours = SwinTransformer('tiny', drop_path_rate=0.).eval()
     state = {name.replace('layers_', 'layers.'): value for name, value in reference.state_dict().items()}
     found = ours.load_state_dict(state, strict=False)

@@ -36,7 +36,8 @@ class MAL(BaseModel):
 
     Args:
         arch: a name of :data:`~maskforge.models.mal.architectures.ARCHITECTURES`; None if ``backbone`` is whole.
-        compat: 'default'; 'reference' for released weights, 'tao6' for those of TAO 6; see :class:`~maskforge.models.mal.compat.Compat`.
+        compat: 'default'; 'reference' for released weights, 'tao6' for those of TAO 6; see
+            :class:`~maskforge.models.mal.compat.Compat`.
         backbone: values that replace the architecture's, or any backbone of MODELS that returns one level.
         data_preprocessor: config of MODELS.
         frozen_stages: parts of the backbone that do not train; [-1]: none.

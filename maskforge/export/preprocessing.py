@@ -1,4 +1,5 @@
 """From an image to the exported network's input: the rule that is stored in the file, and its application."""
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,6 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.config import ConfigDict
+
+from maskforge.registry import TRANSFORMS
 
 MAX_GREY = 255.0
 
@@ -145,9 +148,18 @@ def describe_preprocessing(data_preprocessor: Any, pipeline: Iterable[dict],
 
 
 def find_resize(pipeline: Iterable[dict]) -> dict:
-    """The first resizing step with a fixed ``scale`` in a test pipeline, or an empty dict."""
+    """The first resizing step with a fixed ``scale`` in a test pipeline, or an empty dict.
+
+    A transform whose arguments have other names says in ``resize_rule(**arguments)`` what they mean.
+    """
     for step in pipeline:
-        if isinstance(step, (dict, ConfigDict)) and str(step.get('type', '')).endswith('Resize') and step.get('scale'):
+        if not isinstance(step, (dict, ConfigDict)):
+            continue
+        with contextlib.suppress(KeyError):  # a pipeline of another library is read by names alone
+            rule = getattr(TRANSFORMS.get(str(step.get('type', ''))), 'resize_rule', None)
+            if rule is not None:
+                return rule(**{key: value for key, value in step.items() if key != 'type'})
+        if str(step.get('type', '')).endswith('Resize') and step.get('scale'):
             return dict(step)
     return {}
 

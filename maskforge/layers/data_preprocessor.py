@@ -54,12 +54,13 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         """Return ``dict(inputs=(B, C, H, W) float32, data_samples)``.
 
         The samples get ``batch_input_shape`` (the batch's) and ``pad_shape`` (the image's own size rounded up to the
-        divisor; the batch beyond it exists only because another image is larger).
+        divisor; the batch beyond it exists only because another image is larger, or because a sample asks for a
+        ``min_batch_shape``).
         """
         data = self.cast_data(data)
         images = [self._normalise(image) for image in data['inputs']]
         samples = data.get('data_samples')
-        batch = self._pad(images)
+        batch = self._pad(images, [sample.get('min_batch_shape', (0, 0)) for sample in samples or ()])
         for sample, image in zip(samples or (), images):
             self._annotate(sample, image, tuple(batch.shape[-2:]))
         return {'inputs': batch, 'data_samples': samples}
@@ -76,8 +77,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
     def _rounded(self, size: int) -> int:
         return math.ceil(size / self.pad_size_divisor) * self.pad_size_divisor
 
-    def _pad(self, images: list[Tensor]) -> Tensor:
-        height, width = (self._rounded(max(image.shape[axis] for image in images)) for axis in (-2, -1))
+    def _pad(self, images: list[Tensor], least: Sequence[tuple[int, int]]) -> Tensor:
+        sizes = [*(tuple(image.shape[-2:]) for image in images), *least]
+        height, width = (self._rounded(max(size[axis] for size in sizes)) for axis in (0, 1))
         return torch.stack([F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2]),
                                   value=self.pad_value) for image in images])
 

@@ -7,7 +7,9 @@ from .color import PhotoMetricDistortion, RandomGrayscale
 from .compose import Compose, RandomApply, RandomChoice, TestTimeAug
 from .copy_paste import CopyPaste
 from .crop import RandomCrop
+from .detr_augmentation import DETRTestTransform, DETRTrainTransform
 from .filter_annotations import FilterAnnotations
+from .fixed_pad import FixedPad
 from .flip import RandomFlip
 from .load_annotations import LoadAnnotations
 from .load_image import LoadImageFromFile, LoadImageFromNDArray
@@ -15,8 +17,10 @@ from .pack import PackDetInputs
 from .pad import Pad
 from .resize import RandomChoiceResize, RandomResize, Resize
 from .segments import LoadPanopticAnnotations, SemSegToInstances
+from .short_side_resize import ShortSideResize
 
-__all__ = ['Compose', 'CopyPaste', 'FilterAnnotations', 'LoadAnnotations', 'LoadImageFromFile',
-           'LoadImageFromNDArray', 'LoadPanopticAnnotations', 'PackDetInputs', 'Pad',
-           'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
-           'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SemSegToInstances', 'TestTimeAug']
+__all__ = ['Compose', 'CopyPaste', 'DETRTestTransform', 'DETRTrainTransform', 'FilterAnnotations', 'FixedPad',
+           'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadPanopticAnnotations', 'PackDetInputs',
+           'Pad', 'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
+           'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SemSegToInstances', 'ShortSideResize',
+           'TestTimeAug']

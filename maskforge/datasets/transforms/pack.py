@@ -24,6 +24,7 @@ class PackDetInputs(BaseTransform):
 
     Args:
         meta_keys: entries of ``results`` that are kept as metainfo; those that a sample lacks are left out.
+            ``min_batch_shape``, which :class:`FixedPad` sets, is always among them.
     """
 
     def __init__(self, meta_keys: Sequence[str] = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
@@ -31,7 +32,8 @@ class PackDetInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
+        keys = (*self.meta_keys, 'min_batch_shape')  # the data preprocessor pads by the last one
+        sample = DetDataSample(metainfo={key: results[key] for key in keys if key in results})
         fields = {FIELDS.get(key, key.removeprefix('gt_')): results[key]
                   for key in instance_keys(results) if key != 'gt_ignore_flags'}
         ignored = results.get('gt_ignore_flags')

@@ -45,7 +45,7 @@ class CocoSourcesDataset(CocoDataset):
             raise ValueError(f'dataset_type={dataset_type!r}: allowed are {", ".join(DATASET_TYPES)}.')
         self.sources = check_sources(data_sources, ('image_dir', 'json_file'))
         shared = dataset_type == 'serialized'
-        super().__init__(serialize_data=shared, share_between_ranks=shared, **kwargs)
+        super().__init__(data_prefix={}, serialize_data=shared, share_between_ranks=shared, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read all files."""

@@ -1,4 +1,4 @@
-"""Pure functions of tensors: boxes, box coding, anchors, suppression, RoIAlign, mask pasting."""
+"""Pure functions of tensors: boxes, anchors, suppression, RoIAlign, mask pasting, deformable attention."""
 from .anchors import AnchorGenerator, base_anchors, grid_anchors
 from .box_coding import DeltaXYWHBBoxCoder, decode_deltas, encode_deltas
 from .boxes import (
@@ -13,6 +13,7 @@ from .boxes import (
     scale_boxes,
     xyxy_to_cxcywh,
 )
+from .deformable_attention import attention_implementation, multi_scale_deformable_attention
 from .masks import paste_masks, paste_to_rles, window_to_rle
 from .nms import grouped_nms, multiclass_nms, nms_mask
 from .roi_align import roi_align
@@ -20,6 +21,7 @@ from .roi_align import roi_align
 __all__ = [
     'AnchorGenerator',
     'DeltaXYWHBBoxCoder',
+    'attention_implementation',
     'base_anchors',
     'box_area',
     'box_iof',
@@ -33,6 +35,7 @@ __all__ = [
     'grid_anchors',
     'grouped_nms',
     'larger_than',
+    'multi_scale_deformable_attention',
     'multiclass_nms',
     'nms_mask',
     'paste_masks',

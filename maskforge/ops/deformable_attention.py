@@ -1,0 +1,122 @@
+"""Multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3): a weighted sum of bilinear samples.
+
+Legend: B images, S tokens of all levels, Q queries, H heads, D channels of a head, L levels, P points per level.
+"""
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+LevelShapes = Sequence[Sequence[int]]
+
+
+def multi_scale_deformable_attention(value: Float[Tensor, 'B S H D'], level_shapes: LevelShapes,
+                                     locations: Float[Tensor, 'B Q H L P 2'], weights: Float[Tensor, 'B Q H L P'], *,
+                                     implementation: str | None = None) -> Float[Tensor, 'B Q C']:
+    """Sample ``value`` at ``locations`` and sum with ``weights`` over levels and points, head by head.
+
+    Args:
+        value: the levels' tokens one after another, each level row by row; float16, bfloat16, float32 or float64.
+        level_shapes: (height, width) of each level; the products add up to S.
+        locations: (x, y) in units of the level's whole extent, padding included: (0, 0) is the outer corner of the
+            first pixel, (1, 1) that of the last. Samples are bilinear between pixel centres; outside everything is
+            zero. float32 whatever ``value`` is (half precision would move samples by whole pixels).
+        weights: usually a softmax over the L x P samples of a head.
+        implementation: one of :data:`IMPLEMENTATIONS`; by default the one of :func:`attention_implementation`.
+
+    Returns:
+        (B, Q, H * D) in the dtype of ``value``; differentiable in ``value``, ``locations`` and ``weights``.
+
+    Raises:
+        ValueError: an unknown implementation; levels whose sizes do not add up to S.
+    """
+    name = implementation or _current.get()
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f'implementation={name!r} is not one of {", ".join(IMPLEMENTATIONS)}.')
+    tokens = sum(height * width for height, width in level_shapes)
+    if not torch.jit.is_tracing() and tokens != value.shape[1]:
+        raise ValueError(f'level_shapes {[tuple(shape) for shape in level_shapes]} have {tokens} tokens, value has '
+                         f'{value.shape[1]}.')
+    return IMPLEMENTATIONS[name](value, level_shapes, locations, weights)
+
+
+@contextmanager
+def attention_implementation(name: str) -> Iterator[None]:
+    """Use one of :data:`IMPLEMENTATIONS` inside the ``with`` block, for example while exporting.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f'implementation={name!r} is not one of {", ".join(IMPLEMENTATIONS)}.')
+    token = _current.set(name)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _sample_by_levels(sampler: Callable, value: Tensor, level_shapes: LevelShapes, locations: Tensor,
+                      weights: Tensor) -> Tensor:
+    """Sum level by level: the (B * H, D, Q, L * P) tensor of all samples is never held at once."""
+    batch, _, heads, channels = value.shape
+    queries = locations.shape[1]
+    compute = torch.promote_types(value.dtype, torch.float32)
+    maps = value.to(compute).permute(0, 2, 3, 1).flatten(0, 1)
+    grids = locations.to(compute).transpose(1, 2).flatten(0, 1)
+    shares = weights.to(compute).transpose(1, 2).flatten(0, 1)
+    total, start = None, 0
+    for level, (height, width) in enumerate(level_shapes):
+        image = maps[..., start:start + height * width].unflatten(-1, (height, width))
+        samples = sampler(image, grids[:, :, level])
+        part = (samples * shares[:, None, :, level]).sum(-1)
+        total = part if total is None else total + part
+        start = start + height * width
+    total = total.unflatten(0, (batch, heads)).permute(0, 3, 1, 2)
+    return total.reshape(batch, queries, heads * channels).to(value.dtype)
+
+
+def _grid_sample(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N Q P 2']) -> Float[Tensor, 'N D Q P']:
+    return F.grid_sample(image, 2 * points - 1, mode='bilinear', padding_mode='zeros', align_corners=False)
+
+
+def bilinear_gather(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N Q P 2']) -> Float[Tensor, 'N D Q P']:
+    """Sample like ``grid_sample`` by four gathers: ONNX has no GridSample before opset 16."""
+    height, width = image.shape[-2:]
+    x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
+    left, top = x.floor(), y.floor()
+    flat = image.flatten(2)
+    total = None
+    for down in (0, 1):
+        for right in (0, 1):
+            column, row = left + right, top + down
+            share = (1 - (x - column).abs()) * (1 - (y - row).abs())
+            inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
+            index = row.clamp(min=0).minimum(_like(row, height - 1)) * width + column.clamp(min=0).minimum(
+                _like(column, width - 1))
+            corner = flat.gather(2, index.long().flatten(1)[:, None].expand(-1, flat.shape[1], -1))
+            part = corner.unflatten(-1, tuple(points.shape[1:3])) * (share * inside.to(share.dtype))[:, None]
+            total = part if total is None else total + part
+    return total
+
+
+def _like(tensor: Tensor, value: int) -> Tensor:
+    """``value`` as a tensor, so that a traced size stays a size in the exported file."""
+    return torch.zeros_like(tensor) + value
+
+
+def _by_grid_sample(*arguments: Tensor) -> Tensor:
+    return _sample_by_levels(_grid_sample, *arguments)
+
+
+def _by_gather(*arguments: Tensor) -> Tensor:
+    return _sample_by_levels(bilinear_gather, *arguments)
+
+
+#: name -> function of (value, level_shapes, locations, weights)
+IMPLEMENTATIONS: dict[str, Callable] = {'grid_sample': _by_grid_sample, 'gather': _by_gather}
+_current: ContextVar[str] = ContextVar('deformable attention', default='grid_sample')

@@ -37,12 +37,17 @@ def box_iof(first: Float[Tensor, 'N 4'], second: Float[Tensor, 'M 4']) -> Float[
     return _intersection(first, second) / box_area(first)[:, None].clamp(min=1e-6)
 
 
-def generalized_box_iou(first: Float[Tensor, 'N 4'], second: Float[Tensor, 'M 4']) -> Float[Tensor, 'N M']:
-    """Return GIoU of every pair, in [-1, 1] (Rezatofighi et al. 2019, algorithm 1)."""
+def generalized_box_iou(first: Float[Tensor, 'N 4'], second: Float[Tensor, 'M 4'], *,
+                        eps: float = 1e-6) -> Float[Tensor, 'N M']:
+    """Return GIoU of every pair, in [-1, 1] (Rezatofighi et al. 2019, algorithm 1).
+
+    Args:
+        eps: least area that is divided by, in the boxes' unit squared; smaller for boxes in parts of an image.
+    """
     shared = _intersection(first, second)
-    union = (box_area(first)[:, None] + box_area(second)[None] - shared).clamp(min=1e-6)
+    union = (box_area(first)[:, None] + box_area(second)[None] - shared).clamp(min=eps)
     sides = torch.maximum(first[:, None], second)[..., 2:] - torch.minimum(first[:, None], second)[..., :2]
-    hull = sides.prod(dim=-1).clamp(min=1e-6)
+    hull = sides.prod(dim=-1).clamp(min=eps)
     return shared / union - (hull - union) / hull
 
 

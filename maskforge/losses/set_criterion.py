@@ -1,0 +1,41 @@
+"""What losses on sets of predictions share: counting, naming and weighting the terms of all decoder layers."""
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from mmengine import MessageHub, dist
+from torch import Tensor
+
+
+def average_count(count: int, like: Tensor) -> Float[Tensor, '']:
+    """Return the mean over all processes of ``count`` (targets in the batch), at least 1; no transfer to the host."""
+    total = like.new_tensor(float(count), dtype=torch.float32)
+    if dist.is_distributed():
+        dist.all_reduce(total)
+    return (total / dist.get_world_size()).clamp(min=1)
+
+
+def sum_by_layer(terms: Float[Tensor, ' M'], layers: Int[Tensor, ' M'], num_layers: int) -> Float[Tensor, ' N']:
+    """Return the sum of the terms of each layer."""
+    return terms.new_zeros(num_layers).index_add(0, layers, terms)
+
+
+def name_layers(losses: Mapping[str, Float[Tensor, ' N']]) -> dict[str, Tensor]:
+    """Return ``name`` for the last layer's value and ``name_0``, ``name_1`` ... for the earlier ones."""
+    named = {}
+    for name, values in losses.items():
+        *earlier, last = values.unbind()
+        named[name] = last
+        named |= {f'{name}_{layer}': value for layer, value in enumerate(earlier)}
+    return named
+
+
+def flat_targets(targets: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+    """Return the targets of all images one after another, and how many each image has."""
+    return torch.cat(list(targets)), [len(one) for one in targets]
+
+
+def current_iteration() -> str:
+    """``'iteration 17'`` inside a run, for messages; '' elsewhere."""
+    number = MessageHub.get_current_instance().get_info('iter', None)
+    return '' if number is None else f'iteration {number + 1}'

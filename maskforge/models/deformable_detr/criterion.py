@@ -1,0 +1,117 @@
+"""The losses of Deformable DETR: match, then compare classes, boxes and overlaps, for all decoder layers at once."""
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from maskforge.losses.focal import sigmoid_focal_loss
+from maskforge.losses.giou import paired_giou_loss
+from maskforge.losses.matching import Matches, match
+from maskforge.losses.set_criterion import average_count, current_iteration, flat_targets, name_layers, sum_by_layer
+from maskforge.models.deformable_detr.predictions import SetPredictions
+from maskforge.ops.boxes import cxcywh_to_xyxy, generalized_box_iou, xyxy_to_cxcywh
+from maskforge.structures import DetDataSample
+
+#: of the matching cost, whatever the loss has (as in the original)
+COST_ALPHA, COST_GAMMA = 0.25, 2.0
+#: in parts of the image, squared
+TINY_AREA = 1e-12
+
+
+class DeformableDETRCriterion(nn.Module):
+    """Matching and losses (Zhu et al., ICLR 2021, appendix A.4; Carion et al., ECCV 2020, section 3.1).
+
+    Legend: N decoder layers, B images, Q queries, K classes, T targets of all images, M matched pairs.
+
+    Args:
+        cls_loss_coef, bbox_loss_coef, giou_loss_coef: weights of focal, L1 and GIoU loss.
+        set_cost_class, set_cost_bbox, set_cost_giou: weights of the matching costs; the losses' by default.
+        focal_alpha: of the class loss.
+    """
+
+    def __init__(self, *, cls_loss_coef: float | int = 2., bbox_loss_coef: float | int = 5.,
+                 giou_loss_coef: float | int = 2., set_cost_class: float | int | None = None,
+                 set_cost_bbox: float | int | None = None, set_cost_giou: float | int | None = None,
+                 focal_alpha: float = 0.25) -> None:
+        super().__init__()
+        self.weights = dict(loss_ce=cls_loss_coef, loss_bbox=bbox_loss_coef, loss_giou=giou_loss_coef)
+        costs = (set_cost_class, set_cost_bbox, set_cost_giou)
+        self.costs = tuple(loss if cost is None else cost for cost, loss in zip(costs, self.weights.values()))
+        self.focal_alpha = focal_alpha
+
+    def forward(self, predictions: SetPredictions, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
+        """Return the weighted losses by name, and ``class_error`` and ``cardinality_error`` for the log.
+
+        Names: ``loss_ce``, ``loss_bbox``, ``loss_giou`` of the last layer, ``_0`` .. of the earlier ones, ``_enc`` of
+        the first stage, which learns one class.
+
+        Raises:
+            ValueError: a label outside 0 .. K - 1.
+            FloatingPointError: predictions are not finite.
+        """
+        labels, counts = flat_targets([sample.gt_instances.labels for sample in data_samples])
+        boxes = torch.cat([normalised_boxes(sample) for sample in data_samples])
+        _check_labels(labels, predictions.logits.shape[-1])
+        number = average_count(len(labels), boxes)
+        losses, matches = self._losses(predictions.logits, predictions.boxes_cxcywh, labels, boxes, counts, number)
+        found = name_layers(losses)
+        if predictions.encoder_logits is not None:
+            first, _ = self._losses(predictions.encoder_logits[None], predictions.encoder_boxes_cxcywh[None],
+                                    torch.zeros_like(labels), boxes, counts, number)
+            found |= {f'{name}_enc': value[0] for name, value in first.items()}
+        return found | self._log(predictions.logits, labels, counts, matches)
+
+    def _losses(self, logits: Tensor, boxes: Tensor, labels: Tensor, targets: Tensor, counts: list[int],
+                number: Tensor) -> tuple[dict[str, Float[Tensor, ' N']], Matches]:
+        cost = matching_cost(logits, boxes, labels, targets, self.costs)
+        matches = match(cost, counts, context=f'matching boxes {current_iteration()}'.strip())
+        chosen, wanted = boxes[matches[:3]], targets[matches.targets]
+        classes = torch.zeros_like(logits)
+        classes[(*matches[:3], labels[matches.targets])] = 1
+        terms = dict(
+            loss_ce=sigmoid_focal_loss(logits, classes, alpha=self.focal_alpha).flatten(1).sum(1),
+            loss_bbox=sum_by_layer((chosen - wanted).abs().sum(-1), matches.layers, len(logits)),
+            loss_giou=sum_by_layer(paired_giou_loss(cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(wanted), TINY_AREA), matches.layers,
+                                   len(logits)))
+        return {name: value * self.weights[name] / number for name, value in terms.items()}, matches
+
+    @torch.no_grad()
+    def _log(self, logits: Tensor, labels: Tensor, counts: list[int], matches: Matches) -> dict[str, Tensor]:
+        """Percentage of matched queries of the last layer whose best class is wrong, and how far the number of queries
+        that are not mostly background is from the number of targets."""
+        last = matches.layers == len(logits) - 1
+        best = logits[-1].argmax(-1)[matches.images, matches.queries]
+        wrong = ((best != labels[matches.targets]) & last).sum() / last.sum().clamp(min=1)
+        present = (logits[-1].argmax(-1) != logits.shape[-1] - 1).sum(1).float()
+        return dict(class_error=100 * wrong,
+                    cardinality_error=(present - present.new_tensor([float(c) for c in counts])).abs().mean())
+
+
+def matching_cost(logits: Float[Tensor, 'N B Q K'], boxes: Float[Tensor, 'N B Q 4'], labels: Int[Tensor, ' T'],
+                  targets: Float[Tensor, 'T 4'], weights: Sequence[float | int]) -> Float[Tensor, 'N B Q T']:
+    """Return the cost of every query with every target: focal class cost, L1 of cxcywh, and -GIoU, weighted."""
+    with torch.no_grad():
+        probability = logits.float().sigmoid()[..., labels]
+        positive = COST_ALPHA * (1 - probability)**COST_GAMMA * -(probability + 1e-8).log()
+        negative = (1 - COST_ALPHA) * probability**COST_GAMMA * -(1 - probability + 1e-8).log()
+        flat = boxes.float().flatten(0, 2)
+        distance = torch.cdist(flat, targets, p=1).view(probability.shape)
+        overlap = generalized_box_iou(cxcywh_to_xyxy(flat), cxcywh_to_xyxy(targets), eps=TINY_AREA)
+        return (weights[0] * (positive - negative) + weights[1] * distance
+                - weights[2] * overlap.view(probability.shape))
+
+
+def normalised_boxes(sample: DetDataSample) -> Float[Tensor, 'T 4']:
+    """Return the sample's boxes, cxcywh in [0, 1] of the image without its padding."""
+    height, width = sample.img_shape[:2]
+    boxes = sample.gt_instances.bboxes.float()
+    return xyxy_to_cxcywh(boxes) / boxes.new_tensor([width, height, width, height])
+
+
+def _check_labels(labels: Int[Tensor, ' T'], num_classes: int) -> None:
+    # on a GPU this would wait for the device; the check of the data set's classes has been before
+    if labels.device.type == 'cpu' and len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
+        raise ValueError(f'labels from {labels.min()} to {labels.max()} do not fit num_classes={num_classes}; set '
+                         f"model.num_classes to the data set's number of classes (the largest id + 1 with "
+                         f"label_mode='category_id').")

@@ -69,11 +69,11 @@ class DeformableDETRCriterion(nn.Module):
         chosen, wanted = boxes[matches[:3]], targets[matches.targets]
         classes = torch.zeros_like(logits)
         classes[(*matches[:3], labels[matches.targets])] = 1
+        overlap = paired_giou_loss(cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(wanted), TINY_AREA)
         terms = dict(
             loss_ce=sigmoid_focal_loss(logits, classes, alpha=self.focal_alpha).flatten(1).sum(1),
             loss_bbox=sum_by_layer((chosen - wanted).abs().sum(-1), matches.layers, len(logits)),
-            loss_giou=sum_by_layer(paired_giou_loss(cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(wanted), TINY_AREA), matches.layers,
-                                   len(logits)))
+            loss_giou=sum_by_layer(overlap, matches.layers, len(logits)))
         return {name: value * self.weights[name] / number for name, value in terms.items()}, matches
 
     @torch.no_grad()

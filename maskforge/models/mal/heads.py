@@ -3,6 +3,7 @@
 Legend: B crops, D the backbone's channels, C channels of keys and values, h w map.
 """
 import itertools
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
@@ -65,5 +66,6 @@ class ValueHead(nn.Module):
 
 def dot_product(keys: Float[Tensor, 'B C'], values: Float[Tensor, 'B C h w']) -> Float[Tensor, 'B h w']:
     """Return the logits, float32: in half precision the sum over C could overflow."""
-    with torch.autocast(values.device.type, enabled=False):
+    device = values.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         return torch.einsum('bc,bchw->bhw', keys.float(), values.float())

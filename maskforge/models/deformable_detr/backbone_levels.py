@@ -24,11 +24,12 @@ def build_backbone(config: Mapping, num_feature_levels: int, indices: Sequence[i
     if config.get('type') in BY_STRIDE and 'out_indices' not in config:
         backbone = _build_by_stride(config, stages)
     else:
+        _check_given(config, stages, indices)
         backbone = MODELS.build({'out_indices': tuple(stages), **config})
     if len(backbone.out_channels) != len(stages):
         raise ValueError(f'return_interm_indices={indices} needs {len(stages)} levels of the backbone, but its '
-                         f'out_indices={tuple(config.get("out_indices", ()))} give {len(backbone.out_channels)}. Leave '
-                         f'backbone.out_indices out, or make them agree.')
+                         f'out_indices={tuple(config.get("out_indices", ()))} give {len(backbone.out_channels)}. Make '
+                         f'them agree.')
     return backbone, EXTRA_LEVEL in indices
 
 
@@ -41,6 +42,14 @@ def _check_indices(indices: list[int], num_feature_levels: int) -> None:
                          f'{len(indices)} levels; the two must agree.')
     if indices == [EXTRA_LEVEL]:
         raise ValueError(f'return_interm_indices={indices}: the added level {EXTRA_LEVEL} needs one of the backbone.')
+
+
+def _check_given(config: dict, stages: list[int], indices: list[int]) -> None:
+    given = config.get('out_indices')
+    if config.get('type') not in BY_STRIDE and given is not None and list(given) != stages:
+        raise ValueError(f'backbone.out_indices={tuple(given)} are not the stages {tuple(stages)} that '
+                         f'return_interm_indices={indices} asks for. Leave backbone.out_indices out, or make them '
+                         f'agree.')
 
 
 def _build_by_stride(config: dict, stages: list[int]) -> nn.Module:

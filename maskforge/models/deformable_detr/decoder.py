@@ -79,23 +79,27 @@ class DeformableDecoder(nn.Module):
         self.layers = nn.ModuleList(DeformableDecoderLayer(**layer) for _ in range(num_layers))
         self.with_box_refine, self.activation_checkpoint = with_box_refine, activation_checkpoint
 
-    def forward(self, queries: Queries, memory: Float[Tensor, 'B S C'], tokens: Tokens,
-                heads: PredictionHeads) -> tuple[list[Tensor], list[Tensor]]:
-        """Return per layer the queries' content (B, Q, C) and boxes (B, Q, 4) cxcywh.
+    def forward(self, queries: Queries, memory: Float[Tensor, 'B S C'], tokens: Tokens, heads: PredictionHeads, *,
+                all_layers: bool) -> tuple[Float[Tensor, 'N B Q K'], Float[Tensor, 'N B Q 4']]:
+        """Return the class logits and the boxes (cxcywh) of all layers, or of the last one (N = 1).
 
         The box head of a layer runs once: its box is both the layer's output and, detached, the next reference.
         """
         x, reference = queries.content, queries.reference
-        contents, boxes = [], []
+        logits, boxes = [], []
         for number, layer in enumerate(self.layers):
             x = run_layer(layer, x, queries.position, _in_levels(reference, tokens.valid_ratios), memory, tokens,
                           recompute=self.activation_checkpoint)
+            is_output = all_layers or number == len(self.layers) - 1
+            if not (is_output or self.with_box_refine):
+                continue
             box = refine(heads.box_head(number)(x), reference)
-            contents.append(x)
-            boxes.append(box)
+            if is_output:
+                logits.append(heads.cls_head(number)(x).float())
+                boxes.append(box)
             if self.with_box_refine:
                 reference = box.detach()
-        return contents, boxes
+        return torch.stack(logits), torch.stack(boxes)
 
 
 def refine(delta: Float[Tensor, 'B Q 4'], reference: Float[Tensor, 'B Q R']) -> Float[Tensor, 'B Q 4']:

@@ -45,10 +45,6 @@ class PredictionHeads(nn.Module):
         """The box head of a decoder layer, counted from 0; the encoder's follows the last."""
         return self.box[layer if len(self.box) > 1 else 0]
 
-    def classify(self, contents: list[Float[Tensor, 'B Q C']]) -> Float[Tensor, 'N B Q K']:
-        """Return the logits of every layer; float32."""
-        return torch.stack([self.cls_head(layer)(content) for layer, content in enumerate(contents)]).float()
-
 
 def inverse_sigmoid(x: Float[Tensor, '*B'], eps: float = 1e-5) -> Float[Tensor, '*B']:
     """Return log(x / (1 - x)) of probabilities, both parts at least ``eps``."""

@@ -18,7 +18,8 @@ from maskforge.models.deformable_detr.feature_levels import FeatureLevels, Token
 from maskforge.models.deformable_detr.heads import PredictionHeads
 from maskforge.models.deformable_detr.postprocess import to_detections
 from maskforge.models.deformable_detr.predictions import SetPredictions
-from maskforge.models.deformable_detr.two_stage import ProposalStage, Proposals
+from maskforge.models.deformable_detr.public_names import own_name
+from maskforge.models.deformable_detr.two_stage import Proposals, ProposalStage
 from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample
 
@@ -42,7 +43,8 @@ class DeformableDETR(BaseModel):
         mask_value: the attention's values are zero in the padding; False for TAO's weights, which saw it.
         activation_checkpoint: recompute encoder and decoder layers in the backward pass.
         train_backbone: False freezes all of the backbone.
-        freeze: dotted names of parts that are not trained (see :func:`~maskforge.layers.freeze.freeze_modules`).
+        freeze: dotted names of parts that are not trained (see :func:`~maskforge.layers.freeze.freeze_modules`);
+            the official names (``'transformer.encoder'``, ``'input_proj'``) are understood as well.
         cls_loss_coef, bbox_loss_coef, giou_loss_coef: weights of the losses and of the matching costs.
         set_cost_class, set_cost_bbox, set_cost_giou: costs where they differ from the losses' weights.
         focal_alpha: of the class loss; in (0, 1).
@@ -94,7 +96,7 @@ class DeformableDETR(BaseModel):
             cls_loss_coef=cls_loss_coef, bbox_loss_coef=bbox_loss_coef, giou_loss_coef=giou_loss_coef,
             set_cost_class=set_cost_class, set_cost_bbox=set_cost_bbox, set_cost_giou=set_cost_giou,
             focal_alpha=focal_alpha)
-        self.frozen = (*(() if train_backbone else ('backbone',)), *freeze)
+        self.frozen = (*(() if train_backbone else ('backbone',)), *map(own_name, freeze))
         freeze_modules(self, self.frozen)
 
     def train(self, mode: bool = True) -> 'DeformableDETR':
@@ -125,7 +127,7 @@ class DeformableDETR(BaseModel):
     @torch.no_grad()
     def predict(self, inputs: Float[Tensor, 'B 3 H W'], data_samples: Sequence[DetDataSample]) -> list[DetDataSample]:
         """Return the samples with ``pred_instances`` in the frame of the original images, best first."""
-        found = self.predict_sets(inputs, data_samples)
+        found = self.predict_sets(inputs, data_samples, all_layers=False)
         detections = to_detections(found.logits[-1], found.boxes_cxcywh[-1], data_samples, num_select=self.num_select,
                                    conf_threshold=self.conf_threshold)
         for sample, instances in zip(data_samples, detections):
@@ -133,28 +135,34 @@ class DeformableDETR(BaseModel):
         return list(data_samples)
 
     def predict_sets(self, inputs: Float[Tensor, 'B 3 H W'],
-                     data_samples: Sequence[DetDataSample] | None = None) -> SetPredictions:
-        """Return the raw outputs of all decoder layers (of the last one without ``aux_loss``).
+                     data_samples: Sequence[DetDataSample] | None = None, *,
+                     all_layers: bool | None = None) -> SetPredictions:
+        """Return the raw outputs.
 
-        Without samples, every image fills the whole batch.
+        Args:
+            data_samples: with ``img_shape``; without samples, every image fills the whole batch.
+            all_layers: of every decoder layer or only of the last; ``aux_loss`` by default.
         """
         shapes = [inputs.shape[-2:]] * len(inputs) if data_samples is None else [s.img_shape for s in data_samples]
         padded = any(tuple(shape[:2]) != tuple(inputs.shape[-2:]) for shape in shapes)
         mask = padding_mask(shapes, inputs.shape[-2:], inputs.device) if padded else None
-        return self.run(inputs, mask)
+        return self.run(inputs, mask, all_layers=self.aux_loss if all_layers is None else all_layers)
 
-    def run(self, inputs: Float[Tensor, 'B 3 H W'], padding: Bool[Tensor, 'B H W'] | None = None) -> SetPredictions:
-        """Return the raw outputs; ``padding`` is True where a batch holds no image, None if it is full."""
+    def run(self, inputs: Float[Tensor, 'B 3 H W'], padding: Bool[Tensor, 'B H W'] | None = None, *,
+            all_layers: bool = False) -> SetPredictions:
+        """Return the raw outputs of all decoder layers or of the last.
+
+        Args:
+            padding: True where a batch holds no image; None if it is full.
+        """
         features = self.backbone(inputs)
         mask = inputs.new_zeros((), dtype=torch.bool).expand(inputs[:, 0].shape) if padding is None else padding
         tokens = self.levels(features, mask, padded=padding is not None)
         memory = self.encoder(tokens.features, tokens.position, tokens.shapes, valid_ratios=tokens.valid_ratios,
                               padding=tokens.padding)
         queries, proposals = self._queries(memory, tokens)
-        contents, boxes = self.decoder(queries, memory, tokens, self.heads)
-        logits = self.heads.classify(contents)
-        kept = slice(None) if self.aux_loss else slice(-1, None)
-        return SetPredictions(logits[kept], torch.stack(boxes)[kept], *(proposals or (None, None)))
+        logits, boxes = self.decoder(queries, memory, tokens, self.heads, all_layers=all_layers)
+        return SetPredictions(logits, boxes, *(proposals or (None, None)))
 
     def _queries(self, memory: Tensor, tokens: Tokens) -> tuple[Queries, Proposals | None]:
         if self.proposals is not None:

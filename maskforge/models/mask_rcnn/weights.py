@@ -1,21 +1,18 @@
 """Public names of Mask R-CNN's and Faster R-CNN's tensors: MMDetection's, which are ours, and torchvision's."""
 import re
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from maskforge.checkpoints.layout import CheckpointLayout
+from maskforge.checkpoints.name_rules import COCO_IDS, Rule, inverse_rules, rename
 from maskforge.registry import CHECKPOINT_LAYOUTS
 
 DETECTORS = ('MaskRCNN', 'FasterRCNN')
 BOX_PREDICTOR, MASK_PREDICTOR = 'roi_heads.box_predictor', 'roi_heads.mask_predictor'
 
-# COCO's 80 categories in order of label, by their ids of 1 .. 90; torchvision's heads have a row for every id.
-COCO_IDS = [i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}]
-
 # torchvision's name, ours; the first rule that fits. {0}, {1} ... are the groups.
-RULES: list[tuple[str, str]] = [
+RULES: list[Rule] = [
     (r'backbone\.body\.(.+)', 'backbone.{0}'),
     (r'backbone\.fpn\.inner_blocks\.(\d+)\.0\.(.+)', 'neck.lateral_convs.{0}.conv.{1}'),
     (r'backbone\.fpn\.layer_blocks\.(\d+)\.0\.(.+)', 'neck.fpn_convs.{0}.conv.{1}'),
@@ -37,7 +34,7 @@ RULES: list[tuple[str, str]] = [
     (r'roi_heads\.mask_predictor\.mask_fcn_logits\.(.+)', 'roi_head.mask_head.conv_logits.{0}'),
 ]
 # Names in files from before torchvision 0.12, and since.
-OLD_RULES: list[tuple[str, str]] = [
+OLD_RULES: list[Rule] = [
     (r'backbone\.fpn\.(inner|layer)_blocks\.(\d+)\.(weight|bias)', 'backbone.fpn.{0}_blocks.{1}.0.{2}'),
     (r'rpn\.head\.conv\.(weight|bias)', 'rpn.head.conv.0.0.{0}'),
 ]
@@ -98,35 +95,16 @@ def rename_old(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     # mask_fcn1 .. mask_fcn4 became 0 .. 3
     names = {name: re.sub(r'mask_head\.mask_fcn(\d)\.', lambda m: f'mask_head.{int(m[1]) - 1}.0.', name)
              for name in state_dict}
-    return {_rename(names[name], OLD_RULES): value for name, value in state_dict.items()}
+    return {rename(names[name], OLD_RULES): value for name, value in state_dict.items()}
 
 
-def _rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
-    for pattern, template in rules:
-        match = re.fullmatch(pattern, name)
-        if match:
-            return template.format(*match.groups())
-    return name
-
-
-def _inverse(rule: tuple[str, str]) -> tuple[str, str]:
-    """Swap the sides of a rule: its groups become the new pattern's, in place."""
-    pattern, template = rule
-    groups = re.findall(r'\([^)]*\)', pattern)
-    parts = re.split(r'\{(\d)\}', template)
-    inverse = ''.join(groups[int(part)] if i % 2 else re.escape(part) for i, part in enumerate(parts))
-    for index, group in enumerate(groups):
-        pattern = pattern.replace(group, f'{{{index}}}', 1)
-    return inverse, pattern.replace('\\', '')
-
-
-INVERSE_RULES = [_inverse(rule) for rule in RULES]
+INVERSE_RULES = inverse_rules(RULES)
 
 
 def _to_our_name(name: str, state: dict[str, Tensor]) -> str:
     if 'rpn.head.conv.1.0.weight' not in state:  # a single convolution is not in a Sequential here
         name = re.sub(r'^rpn\.head\.conv\.0\.0\.', 'rpn_head.rpn_conv.', name)
-    return _rename(name, RULES)
+    return rename(name, RULES)
 
 
 def _to_their_name(name: str, state: dict[str, Tensor]) -> str:
@@ -134,7 +112,7 @@ def _to_their_name(name: str, state: dict[str, Tensor]) -> str:
         name = re.sub(r'^rpn_head\.rpn_conv\.', 'rpn_head.rpn_conv.0.conv.', name)
     if 'roi_head.bbox_head.shared_convs.0.conv.weight' in state:
         name = re.sub(r'^roi_head\.bbox_head\.shared_fcs\.0\.', 'roi_heads.box_head.5.', name)
-    return _rename(name, INVERSE_RULES)
+    return rename(name, INVERSE_RULES)
 
 
 def _foreground_rows(rows: int, num_classes: int) -> list[int]:

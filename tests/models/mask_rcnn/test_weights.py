@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from maskforge.models.mask_rcnn.weights import COCO_IDS, MMDetectionRCNNLayout, TorchvisionRCNNLayout
+from maskforge.checkpoints.name_rules import COCO_IDS
+from maskforge.models.mask_rcnn.weights import MMDetectionRCNNLayout, TorchvisionRCNNLayout
 from maskforge.registry import CHECKPOINT_LAYOUTS, MODELS
 
 LAYOUT = TorchvisionRCNNLayout()

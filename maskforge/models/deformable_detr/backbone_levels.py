@@ -6,8 +6,9 @@ from torch import nn
 from maskforge.models.deformable_detr.feature_levels import EXTRA_LEVEL
 from maskforge.registry import MODELS
 
-#: timm counts its levels in its own way: they are found by their stride
-BY_STRIDE = ('TimmBackbone', 'TIMMBackbone')
+#: timm's networks count from their own stem; all end with the same stage, so levels are counted from there
+TIMM = ('TimmBackbone', 'TIMMBackbone')
+LAST_STAGE = 3
 
 
 def build_backbone(config: Mapping, num_feature_levels: int, indices: Sequence[int]) -> tuple[nn.Module, bool]:
@@ -21,8 +22,8 @@ def build_backbone(config: Mapping, num_feature_levels: int, indices: Sequence[i
     _check_indices(indices, num_feature_levels)
     stages = [index for index in indices if index != EXTRA_LEVEL]
     config = dict(config)
-    if config.get('type') in BY_STRIDE and 'out_indices' not in config:
-        backbone = _build_by_stride(config, stages)
+    if config.get('type') in TIMM:
+        backbone = _build_timm(config, stages)
     else:
         _check_given(config, stages, indices)
         backbone = MODELS.build({'out_indices': tuple(stages), **config})
@@ -46,17 +47,18 @@ def _check_indices(indices: list[int], num_feature_levels: int) -> None:
 
 def _check_given(config: dict, stages: list[int], indices: list[int]) -> None:
     given = config.get('out_indices')
-    if config.get('type') not in BY_STRIDE and given is not None and list(given) != stages:
+    if given is not None and list(given) != stages:
         raise ValueError(f'backbone.out_indices={tuple(given)} are not the stages {tuple(stages)} that '
                          f'return_interm_indices={indices} asks for. Leave backbone.out_indices out, or make them '
                          f'agree.')
 
 
-def _build_by_stride(config: dict, stages: list[int]) -> nn.Module:
-    wanted = [4 * 2**stage for stage in stages]
-    strides = list(MODELS.build({**config, 'pretrained': False, 'checkpoint': None, 'init_cfg': None}).strides)
-    missing = [stride for stride in wanted if stride not in strides]
-    if missing:
-        raise ValueError(f"backbone {config.get('model_name')!r} has levels of the strides {strides}, none of "
-                         f'{missing[0]}, which return_interm_indices asks for.')
-    return MODELS.build({**config, 'out_indices': tuple(strides.index(stride) for stride in wanted)})
+def _build_timm(config: dict, stages: list[int]) -> nn.Module:
+    if 'out_indices' in config:
+        return MODELS.build(config)
+    backbone = MODELS.build({**config, 'out_indices': tuple(stage - LAST_STAGE - 1 for stage in stages)})
+    # a dilated network ends at 16 instead of 32
+    if any(stride > 4 * 2**stage for stride, stage in zip(backbone.strides, stages)):
+        raise ValueError(f'backbone {config.get("model_name")!r} does not end at stride 32: its last levels have the '
+                         f'strides {backbone.strides}. Choose backbone.out_indices.')
+    return backbone

@@ -57,8 +57,9 @@ class _Layout(CheckpointLayout):
     def from_ours(self, state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Return the tensors under the layout's names, with the copies of the heads that its files have."""
         back = inverse_rules(RULES)
-        names = {name: rename(_without_body(name, model), back) for name in state_dict}
-        return self.from_official({names[name]: value for name, value in state_dict.items()}, model)
+        official = {rename(_without_body(name, model), back): value for name, value in state_dict.items()
+                    if not name.endswith('num_batches_tracked')}
+        return self.from_official(official, model)
 
 
 @CHECKPOINT_LAYOUTS.register_module()

@@ -1,5 +1,6 @@
 """From the config of a data loader to a loader whose order and randomness can be taken up anywhere."""
 import copy
+import gc
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -164,6 +165,9 @@ def _build_function(cfg: Any, key: str) -> Callable | None:
 def _init_worker(worker_id: int, then: Callable | None = None) -> None:
     """Prepare a worker: one thread, and signals left to the main process, which saves a checkpoint first."""
     torch.set_num_threads(1)
+    # what was there before the fork is left alone by the garbage collector, whose marks would copy every page of it
+    # (50 MB a worker for the imported modules alone)
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # a cluster's first SIGTERM goes to every process; only the second one ends a worker
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

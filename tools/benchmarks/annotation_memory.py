@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader
 
-from maskforge.datasets import CocoSourcesDataset
 from maskforge.datasets.coco_sources import DATASET_TYPES
+from maskforge.engine.data_loading import build_dataloader
 
 MIB = 1024
 
@@ -62,25 +62,31 @@ def children() -> list[int]:
     return [int(text) for text in Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()]
 
 
-def workers_memory(dataset, workers: int) -> float:
+def loader_of(dataset, workers: int) -> DataLoader:
+    """The engine's loader."""
+    return build_dataloader(dict(
+        dataset=dataset, batch_size=64, num_workers=workers, collate_fn=len, persistent_workers=True,
+        multiprocessing_context='fork', sampler=dict(type='DefaultSampler', shuffle=True)), seed=0)
+
+
+def workers_memory(loader: DataLoader) -> float:
     """What a loader worker holds for itself after two passes through all records, on average, in MiB."""
     before = set(children())
-    loader = DataLoader(dataset, batch_size=64, shuffle=True, num_workers=workers, collate_fn=len,
-                        persistent_workers=True, multiprocessing_context='fork')
     records = sum(loader) + sum(loader)
     found = [memory(process) for process in children() if process not in before]
-    if records != 2 * len(dataset) or len(found) != workers:
-        raise RuntimeError(f'{records} of 2 x {len(dataset)} records, {len(found)} of {workers} workers')
+    if records != 2 * len(loader.dataset) or len(found) != loader.num_workers:
+        raise RuntimeError(f'{records} of 2 x {len(loader.dataset)} records, {len(found)} workers')
     return float(np.mean(found))
 
 
 def measure(path: str, kind: str, images: int, workers: int) -> dict[str, float]:
     """Read the file in this process and measure it and its workers."""
-    idle = workers_memory(Numbers(images), workers)
+    idle = workers_memory(loader_of(Numbers(images), workers))
     own, start = memory(os.getpid()), time.perf_counter()
-    dataset = CocoSourcesDataset(dict(image_dir='images', json_file=path), dataset_type=kind, pipeline=[])
+    loader = loader_of(dict(type='CocoSourcesDataset', data_sources=dict(image_dir='images', json_file=path),
+                            dataset_type=kind, pipeline=[]), workers)
     seconds, read = time.perf_counter() - start, memory(os.getpid()) - own
-    added = workers_memory(dataset, workers) - idle
+    added = workers_memory(loader) - idle
     return dict(type=kind, seconds=seconds, main=read, worker=added, all_workers=workers * added)
 
 

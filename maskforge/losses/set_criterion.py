@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from mmengine import MessageHub, dist
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 def average_count(count: int, like: Tensor) -> Float[Tensor, '']:
@@ -30,12 +31,17 @@ def name_layers(losses: Mapping[str, Float[Tensor, ' N']]) -> dict[str, Tensor]:
     return named
 
 
-def flat_targets(targets: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
-    """Return the targets of all images one after another, and how many each image has."""
-    return torch.cat(list(targets)), [len(one) for one in targets]
+def padded_targets(targets: Sequence[Tensor]) -> Tensor:
+    """Return the targets of all images in one tensor (B, T, ...); images with less than T end in zeros."""
+    return pad_sequence(list(targets), batch_first=True)
 
 
 def current_iteration() -> str:
     """``'iteration 17'`` inside a run, for messages; '' elsewhere."""
     number = MessageHub.get_current_instance().get_info('iter', None)
     return '' if number is None else f'iteration {number + 1}'
+
+
+def overflow_is_expected(device: torch.device) -> bool:
+    """Whether the run is in float16, where a loss that is not finite now and then is skipped by the loss scaler."""
+    return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16

@@ -19,8 +19,8 @@ def box_area(boxes: Float[Tensor, '*N 4']) -> Float[Tensor, '*N']:
 
 
 def _intersection(first: Tensor, second: Tensor) -> Tensor:
-    top_left = torch.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = torch.minimum(first[:, None, 2:], second[None, :, 2:])
+    top_left = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
+    bottom_right = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
     sides = (bottom_right - top_left).clamp(min=0)
     return sides[..., 0] * sides[..., 1]
 
@@ -37,16 +37,17 @@ def box_iof(first: Float[Tensor, 'N 4'], second: Float[Tensor, 'M 4']) -> Float[
     return _intersection(first, second) / box_area(first)[:, None].clamp(min=1e-6)
 
 
-def generalized_box_iou(first: Float[Tensor, 'N 4'], second: Float[Tensor, 'M 4'], *,
-                        eps: float = 1e-6) -> Float[Tensor, 'N M']:
-    """Return GIoU of every pair, in [-1, 1] (Rezatofighi et al. 2019, algorithm 1).
+def generalized_box_iou(first: Float[Tensor, '*#B N 4'], second: Float[Tensor, '*#B M 4'], *,
+                        eps: float = 1e-6) -> Float[Tensor, '*B N M']:
+    """Return GIoU of every pair, in [-1, 1] (Rezatofighi et al. 2019, algorithm 1); leading axes broadcast.
 
     Args:
         eps: least area that is divided by, in the boxes' unit squared; smaller for boxes in parts of an image.
     """
     shared = _intersection(first, second)
-    union = (box_area(first)[:, None] + box_area(second)[None] - shared).clamp(min=eps)
-    sides = torch.maximum(first[:, None], second)[..., 2:] - torch.minimum(first[:, None], second)[..., :2]
+    union = (box_area(first)[..., :, None] + box_area(second)[..., None, :] - shared).clamp(min=eps)
+    top_left = torch.minimum(first[..., :, None, :2], second[..., None, :, :2])
+    sides = torch.maximum(first[..., :, None, 2:], second[..., None, :, 2:]) - top_left
     hull = sides.prod(dim=-1).clamp(min=eps)
     return shared / union - (hull - union) / hull
 

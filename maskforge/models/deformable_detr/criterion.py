@@ -1,5 +1,5 @@
 """The losses of Deformable DETR: match, then compare classes, boxes and overlaps, for all decoder layers at once."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from maskforge.losses.focal import sigmoid_focal_loss
 from maskforge.losses.giou import paired_giou_loss
 from maskforge.losses.matching import Matches, match
-from maskforge.losses.set_criterion import average_count, current_iteration, flat_targets, name_layers, sum_by_layer
+from maskforge.losses.set_criterion import (
+    average_count,
+    current_iteration,
+    name_layers,
+    overflow_is_expected,
+    padded_targets,
+    sum_by_layer,
+)
 from maskforge.models.deformable_detr.predictions import SetPredictions
 from maskforge.ops.boxes import cxcywh_to_xyxy, generalized_box_iou, xyxy_to_cxcywh
 from maskforge.structures import DetDataSample
@@ -22,7 +29,8 @@ TINY_AREA = 1e-12
 class DeformableDETRCriterion(nn.Module):
     """Matching and losses (Zhu et al., ICLR 2021, appendix A.4; Carion et al., ECCV 2020, section 3.1).
 
-    Legend: N decoder layers, B images, Q queries, K classes, T targets of all images, M matched pairs.
+    Legend: N decoder layers, B images, Q queries, K classes, T targets (of all images, or the most of one
+    image with the others padded), M matched pairs.
 
     Args:
         cls_loss_coef, bbox_loss_coef, giou_loss_coef: weights of focal, L1 and GIoU loss.
@@ -50,22 +58,33 @@ class DeformableDETRCriterion(nn.Module):
             ValueError: a label outside 0 .. K - 1.
             FloatingPointError: predictions are not finite.
         """
-        labels, counts = flat_targets([sample.gt_instances.labels for sample in data_samples])
-        boxes = torch.cat([normalised_boxes(sample) for sample in data_samples])
-        _check_labels(labels, predictions.logits.shape[-1])
-        number = average_count(len(labels), boxes)
-        losses, matches = self._losses(predictions.logits, predictions.boxes_cxcywh, labels, boxes, counts, number)
-        found = name_layers(losses)
+        labels = [sample.gt_instances.labels for sample in data_samples]
+        boxes = [normalised_boxes(sample) for sample in data_samples]
+        check_labels(torch.cat(labels), predictions.logits.shape[-1])
+        stages = dict(decoder=(predictions.logits, predictions.boxes_cxcywh, labels))
         if predictions.encoder_logits is not None:
-            first, _ = self._losses(predictions.encoder_logits[None], predictions.encoder_boxes_cxcywh[None],
-                                    torch.zeros_like(labels), boxes, counts, number)
-            found |= {f'{name}_enc': value[0] for name, value in first.items()}
-        return found | self._log(predictions.logits, labels, counts, matches)
+            stages['encoder'] = (predictions.encoder_logits[None], predictions.encoder_boxes_cxcywh[None],
+                                 [torch.zeros_like(one) for one in labels])
+        matches = self._match(stages, boxes)
+        number = average_count(sum(map(len, boxes)), predictions.boxes_cxcywh)
+        losses = {name: self._losses(logits, chosen, torch.cat(wanted), torch.cat(boxes), matches[name], number)
+                  for name, (logits, chosen, wanted) in stages.items()}
+        found = name_layers(losses['decoder'])
+        found |= {f'{name}_enc': value[0] for name, value in losses.get('encoder', {}).items()}
+        return found | progress(predictions.logits[-1], labels, matches['decoder'], last=len(predictions.logits) - 1)
 
-    def _losses(self, logits: Tensor, boxes: Tensor, labels: Tensor, targets: Tensor, counts: list[int],
-                number: Tensor) -> tuple[dict[str, Float[Tensor, ' N']], Matches]:
-        cost = matching_cost(logits, boxes, labels, targets, self.costs)
-        matches = match(cost, counts, context=f'matching boxes {current_iteration()}'.strip())
+    def _match(self, stages: Mapping[str, tuple[Tensor, Tensor, list[Tensor]]],
+               targets: list[Tensor]) -> dict[str, Matches]:
+        padded = padded_targets(targets)
+        costs = {name: matching_cost(logits, boxes, padded_targets(labels), padded, self.costs)
+                 for name, (logits, boxes, labels) in stages.items()}
+        when = current_iteration()
+        context = f'matching for {", ".join(self.weights)}' + (f' at {when}' if when else '')
+        return match(costs, [len(one) for one in targets], context=context,
+                     survive=overflow_is_expected(padded.device))
+
+    def _losses(self, logits: Tensor, boxes: Tensor, labels: Tensor, targets: Tensor, matches: Matches,
+                number: Tensor) -> dict[str, Float[Tensor, ' N']]:
         chosen, wanted = boxes[matches[:3]], targets[matches.targets]
         classes = torch.zeros_like(logits)
         classes[(*matches[:3], labels[matches.targets])] = 1
@@ -74,32 +93,38 @@ class DeformableDETRCriterion(nn.Module):
             loss_ce=sigmoid_focal_loss(logits, classes, alpha=self.focal_alpha).flatten(1).sum(1),
             loss_bbox=sum_by_layer((chosen - wanted).abs().sum(-1), matches.layers, len(logits)),
             loss_giou=sum_by_layer(overlap, matches.layers, len(logits)))
-        return {name: value * self.weights[name] / number for name, value in terms.items()}, matches
-
-    @torch.no_grad()
-    def _log(self, logits: Tensor, labels: Tensor, counts: list[int], matches: Matches) -> dict[str, Tensor]:
-        """Percentage of matched queries of the last layer whose best class is wrong, and how far the number of queries
-        that are not mostly background is from the number of targets."""
-        last = matches.layers == len(logits) - 1
-        best = logits[-1].argmax(-1)[matches.images, matches.queries]
-        wrong = ((best != labels[matches.targets]) & last).sum() / last.sum().clamp(min=1)
-        present = (logits[-1].argmax(-1) != logits.shape[-1] - 1).sum(1).float()
-        return dict(class_error=100 * wrong,
-                    cardinality_error=(present - present.new_tensor([float(c) for c in counts])).abs().mean())
+        return {name: value * self.weights[name] / number for name, value in terms.items()}
 
 
-def matching_cost(logits: Float[Tensor, 'N B Q K'], boxes: Float[Tensor, 'N B Q 4'], labels: Int[Tensor, ' T'],
-                  targets: Float[Tensor, 'T 4'], weights: Sequence[float | int]) -> Float[Tensor, 'N B Q T']:
-    """Return the cost of every query with every target: focal class cost, L1 of cxcywh, and -GIoU, weighted."""
-    with torch.no_grad():
-        probability = logits.float().sigmoid()[..., labels]
-        positive = COST_ALPHA * (1 - probability)**COST_GAMMA * -(probability + 1e-8).log()
-        negative = (1 - COST_ALPHA) * probability**COST_GAMMA * -(1 - probability + 1e-8).log()
-        flat = boxes.float().flatten(0, 2)
-        distance = torch.cdist(flat, targets, p=1).view(probability.shape)
-        overlap = generalized_box_iou(cxcywh_to_xyxy(flat), cxcywh_to_xyxy(targets), eps=TINY_AREA)
-        return (weights[0] * (positive - negative) + weights[1] * distance
-                - weights[2] * overlap.view(probability.shape))
+@torch.no_grad()
+def matching_cost(logits: Float[Tensor, 'N B Q K'], boxes: Float[Tensor, 'N B Q 4'], labels: Int[Tensor, 'B T'],
+                  targets: Float[Tensor, 'B T 4'], weights: Sequence[float | int]) -> Float[Tensor, 'N B Q T']:
+    """Return the cost of every query with its image's targets: focal class cost, L1 of cxcywh, and -GIoU, weighted."""
+    own = labels[None, :, None].expand(*logits.shape[:3], -1)
+    probability = logits.gather(-1, own).float().sigmoid()
+    positive = COST_ALPHA * (1 - probability)**COST_GAMMA * -(probability + 1e-8).log()
+    negative = (1 - COST_ALPHA) * probability**COST_GAMMA * -(1 - probability + 1e-8).log()
+    boxes, targets = boxes.float(), targets[None].expand(len(boxes), -1, -1, -1)
+    distance = torch.cdist(boxes, targets, p=1)
+    overlap = generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets), eps=TINY_AREA)
+    return weights[0] * (positive - negative) + weights[1] * distance - weights[2] * overlap
+
+
+@torch.no_grad()
+def progress(logits: Float[Tensor, 'B Q K'], labels: Sequence[Tensor], matches: Matches, *,
+             last: int) -> dict[str, Float[Tensor, '']]:
+    """Return what the log shows besides the losses, of layer number ``last``.
+
+    Returns:
+        ``class_error``, the percentage of matched queries whose best class is wrong, and ``cardinality_error``, by how
+        many the queries with a score above 0.5 differ from the image's targets, on average.
+    """
+    of_last = matches.layers == last
+    best = logits.argmax(-1)[matches.images, matches.queries]
+    wrong = ((best != torch.cat(list(labels))[matches.targets]) & of_last).sum() / of_last.sum().clamp(min=1)
+    present = (logits.amax(-1) > 0).sum(1).float()
+    counts = present.new_tensor([float(len(one)) for one in labels])
+    return dict(class_error=100 * wrong, cardinality_error=(present - counts).abs().mean())
 
 
 def normalised_boxes(sample: DetDataSample) -> Float[Tensor, 'T 4']:
@@ -109,7 +134,8 @@ def normalised_boxes(sample: DetDataSample) -> Float[Tensor, 'T 4']:
     return xyxy_to_cxcywh(boxes) / boxes.new_tensor([width, height, width, height])
 
 
-def _check_labels(labels: Int[Tensor, ' T'], num_classes: int) -> None:
+def check_labels(labels: Int[Tensor, ' T'], num_classes: int) -> None:
+    """Raise ValueError for labels outside 0 .. ``num_classes`` - 1, where asking costs nothing."""
     # on a GPU this would wait for the device; the check of the data set's classes has been before
     if labels.device.type == 'cpu' and len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
         raise ValueError(f'labels from {labels.min()} to {labels.max()} do not fit num_classes={num_classes}; set '

@@ -16,7 +16,7 @@ def test_modes():
 
 @pytest.mark.parametrize(('mode', 'message'), [
     ('refrence', "compat='refrence' does not exist: did you mean 'reference'"),
-    (True, "compat=True does not exist: allowed: 'default', 'reference', 'tao6'"),
+    ('xyz', "compat='xyz' does not exist: allowed: 'default', 'reference', 'tao6'"),
 ])
 def test_unknown_mode(mode, message):
     with pytest.raises(ValueError, match=message):

@@ -2,7 +2,7 @@
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
 
 from maskforge.models.mal.network import MALNetwork
 
@@ -35,6 +35,8 @@ class Teacher(MALNetwork):
 
         Works on the local shards where the tensors are sharded: both networks must be sharded alike.
         """
+        for network in (self, student):
+            _reshard(network)
         own, theirs = ([_local(p) for p in network.parameters()] for network in (self, student))
         if momentum == 0:
             torch._foreach_copy_(own, theirs)
@@ -43,6 +45,16 @@ class Teacher(MALNetwork):
         own, theirs = ([_local(b) for b in network.buffers()] for network in (self, student))
         if own:
             torch._foreach_copy_(own, theirs)
+
+
+def _reshard(network: nn.Module) -> None:
+    """Give whole tensors back that FSDP keeps after a forward pass: the teacher has no backward pass that would."""
+    if not distributed.is_initialized():
+        return
+    from torch.distributed.fsdp import FSDPModule  # half a second that single processes need not wait
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -1,8 +1,11 @@
-"""Prediction from Python and in batch jobs: images, folders, patterns; PyTorch models and exported ONNX files."""
+"""Prediction from Python and in batch jobs (PyTorch and ONNX), and masks for boxes of whole data sets."""
 from .batch_job import run_inference
 from .image_list import InputImage, list_images
 from .inferencer import Inferencer
+from .label_boxes import label_boxes
 from .load_model import load_model
 from .onnx_model import OnnxModel
+from .review_page import write_review
 
-__all__ = ['Inferencer', 'InputImage', 'OnnxModel', 'list_images', 'load_model', 'run_inference']
+__all__ = ['Inferencer', 'InputImage', 'OnnxModel', 'label_boxes', 'list_images', 'load_model', 'run_inference',
+           'write_review']

@@ -60,7 +60,7 @@ def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, wei
     if batch_size < 1:
         raise ValueError(f'batch_size={batch_size} must be at least 1.')
     images = list_images(inputs)
-    settings = dict(model=_identity(model), weights=_identity(weights) if weights else None, batch_size=batch_size,
+    settings = dict(model=identity_of(model), weights=identity_of(weights) if weights else None, batch_size=batch_size,
                     score_thr=score_thr, min_score=min_score, save_images=save_images, min_side=min_side,
                     images=_digest(images))
     loaded = (model, cfg) if isinstance(model, BaseModel) else load_model(model, weights=weights, device=device)
@@ -176,7 +176,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     write_atomically(path, data.tobytes())
 
 
-def _identity(source: Any) -> str:
+def identity_of(source: Any) -> str:
     """What tells two models apart: path, size and time of a file; text of a config."""
     if isinstance(source, (str, Path)):
         path = Path(source)

@@ -9,10 +9,11 @@ PLAIN_INTERVAL_SECONDS = 20.0
 
 
 class JobProgress:
-    """Counts finished images. Use as a context manager."""
+    """Counts finished images (or what ``unit`` names). Use as a context manager."""
 
-    def __init__(self, total: int, *, done: int = 0, title: str = 'Predicting') -> None:
-        self.total, self.done, self.title = total, done, title
+    def __init__(self, total: int, *, done: int = 0, title: str = 'Predicting',
+                 unit: str = 'images') -> None:
+        self.total, self.done, self.title, self.unit = total, done, title, unit
         self._start, self._first, self._last = time.monotonic(), done, time.monotonic()
         self._bar = self._task = None
 
@@ -32,11 +33,11 @@ class JobProgress:
             self._bar.stop()
 
     def advance(self, count: int) -> None:
-        """Count ``count`` more images."""
+        """Count ``count`` more."""
         self.done += count
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done)
         elif time.monotonic() - self._last >= PLAIN_INTERVAL_SECONDS or self.done == self.total:
             self._last = time.monotonic()
             rate = (self.done - self._first) / max(self._last - self._start, 1e-9)
-            print_log(f'{self.title}: {self.done}/{self.total} images, {rate:.2f} images/s', logger='current')
+            print_log(f'{self.title}: {self.done}/{self.total} {self.unit}, {rate:.2f} {self.unit}/s', logger='current')

@@ -4,6 +4,7 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1500px;padding:1.2rem}
 h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:1.6rem 0 .5rem}
 p.note{opacity:.75;margin:.2rem 0}
+p.links{display:flex;flex-wrap:wrap;gap:.2rem .7rem}
 table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
 td.number{text-align:right;font-variant-numeric:tabular-nums}
 .bar{position:sticky;top:0;background:Canvas;padding:.5rem 0;display:flex;flex-wrap:wrap;gap:.4rem;z-index:1}
@@ -56,6 +58,14 @@ update();
 """
 
 
+class _Picture(NamedTuple):
+    data: bytes
+    kind: str
+    caption: str
+    tags: Sequence[str]
+    link: str | None
+
+
 class ResultPage:
     """Collects sections in order and writes them as one page.
 
@@ -68,7 +78,7 @@ class ResultPage:
 
     def __init__(self, title: str, *, embed: bool = True, quality: int = 85, max_side: int = 1280) -> None:
         self.title, self.embed, self.quality, self.max_side = title, embed, quality, max_side
-        self._parts: list[str | list[tuple[bytes, str, str, Sequence[str]]]] = []
+        self._parts: list[str | list[_Picture]] = []
 
     def add_heading(self, text: str) -> None:
         """Start a section."""
@@ -88,18 +98,26 @@ class ResultPage:
         """Add a two-column table of names and values."""
         self.add_table(list(values.items()))
 
-    def add_picture(self, image: np.ndarray | str | Path, caption: str = '', *, tags: Sequence[str] = ()) -> None:
+    def add_links(self, links: Mapping[str, str | None]) -> None:
+        """Add a line of links, text to address; text without an address (the page itself) stands as it is."""
+        parts = [f'<a href="{html.escape(target, quote=True)}">{html.escape(text)}</a>' if target else
+                 f'<b>{html.escape(text)}</b>' for text, target in links.items()]
+        self._parts.append(f'<p class="links">{" ".join(parts)}</p>')
+
+    def add_picture(self, image: np.ndarray | str | Path, caption: str = '', *, tags: Sequence[str] = (),
+                    link: str | None = None) -> None:
         """Add a picture; neighbouring pictures form one grid, and tags become its filter buttons.
 
         Args:
             image: (H, W, 3) uint8 BGR, or an image file.
             caption: shown below and searched by the filter.
             tags: for example the classes in the picture.
+            link: address that the caption leads to.
         """
         data, kind = self._encode(image)
         if not self._parts or not isinstance(self._parts[-1], list):
             self._parts.append([])
-        self._parts[-1].append((data, kind, caption, list(dict.fromkeys(tags))))
+        self._parts[-1].append(_Picture(data, kind, caption, list(dict.fromkeys(tags)), link))
 
     def write(self, path: str | Path) -> Path:
         """Write the page (and, without ``embed``, the folder ``<name>_files`` beside it) and return its path."""
@@ -113,8 +131,8 @@ class ResultPage:
                 body.append(part)
                 continue
             if filtered and part is filtered[0]:
-                body.append(_filter_bar(sorted({tag for found in filtered for *_, tags in found for tag in tags})))
-            links = [self._link(data, kind, folder, number + i) for i, (data, kind, _, _) in enumerate(part)]
+                body.append(_filter_bar(sorted({tag for found in filtered for shown in found for tag in shown.tags})))
+            links = [self._link(shown.data, shown.kind, folder, number + i) for i, shown in enumerate(part)]
             number += len(part)
             body.append(_grid(part, links))
         text = (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -154,9 +172,9 @@ def _cell(value: object) -> str:
     return f'<td{number}>{html.escape(str(value))}</td>'
 
 
-def _filtered(pictures: Sequence[tuple]) -> bool:
+def _filtered(pictures: Sequence[_Picture]) -> bool:
     """Whether a grid takes part in filtering: its pictures have tags, or it is long."""
-    return len(pictures) > 8 or any(tags for *_, tags in pictures)
+    return len(pictures) > 8 or any(picture.tags for picture in pictures)
 
 
 def _filter_bar(tags: Sequence[str]) -> str:
@@ -164,9 +182,14 @@ def _filter_bar(tags: Sequence[str]) -> str:
     return f'<div class="bar"><input id="words" placeholder="filter by text"><span id="count"></span>{buttons}</div>'
 
 
-def _grid(pictures: Sequence[tuple], links: Sequence[str]) -> str:
+def _grid(pictures: Sequence[_Picture], sources: Sequence[str]) -> str:
     figures = ''.join(
-        f'<figure data-tags="{html.escape(json.dumps(found), quote=True)}"><img loading="lazy" src="{link}" '
-        f'alt="{html.escape(caption, quote=True)}"><figcaption>{html.escape(caption)}</figcaption></figure>'
-        for (_, _, caption, found), link in zip(pictures, links))
+        f'<figure data-tags="{html.escape(json.dumps(shown.tags), quote=True)}"><img loading="lazy" src="{source}" '
+        f'alt="{html.escape(shown.caption, quote=True)}"><figcaption>{_caption(shown)}</figcaption></figure>'
+        for shown, source in zip(pictures, sources))
     return f'<div class="grid {"filtered" if _filtered(pictures) else "wide"}">{figures}</div>'
+
+
+def _caption(shown: _Picture) -> str:
+    text = html.escape(shown.caption)
+    return f'<a href="{html.escape(shown.link, quote=True)}">{text}</a>' if shown.link else text

@@ -132,7 +132,7 @@ class MAL(BaseModel):
         if mode == 'predict':
             return self.predict(images, data_samples)
         if mode == 'tensor':
-            return self.settings.choose(*self._both(images, data_samples and _areas(data_samples)))
+            return self._chosen(images, data_samples and _areas(data_samples))
         raise ValueError(f"mode={mode!r} is not 'loss', 'predict' or 'tensor'.")
 
     def loss(self, inputs: Crops | dict[str, Crops], data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
@@ -160,6 +160,12 @@ class MAL(BaseModel):
         student, teacher = self._both(images, _areas(data_samples))
         add_predictions(data_samples, student, teacher, images.shape[-1], self.settings)
         return list(data_samples)
+
+    def _chosen(self, images: Crops, areas: list[float] | None) -> Tensor:
+        """The logits that masks are made of, without asking the other network where it has no say."""
+        if self.settings.use_mixed_model_test:
+            return self.settings.choose(*self._both(images, areas))
+        return self._averaged(self.teacher if self.settings.use_teacher_test else self.student, images, areas)
 
     def _both(self, images: Crops, areas: list[float] | None) -> tuple[Tensor, Tensor]:
         return self._averaged(self.student, images, areas), self._averaged(self.teacher, images, areas)

@@ -79,7 +79,6 @@ def test_twice_the_same(converted):
 
 SCRIPT = textwrap.dedent('''
     import json, sys
-    from tiny_rcnn import tiny_config
     from mmengine.dist import get_rank
     from mmengine.hooks import Hook
     from maskforge.engine import Runner
@@ -100,10 +99,11 @@ SCRIPT = textwrap.dedent('''
     root, work_dir, sampler, dataset_type = sys.argv[1:5]
     files = sorted(__import__('glob').glob(f'{root}/shards/seq/*-fold-001-*.json'))
     sources = [dict(image_dir=root, json_file=files[:24]), dict(image_dir=root, json_file=files[24:])]
-    model = tiny_config(num_classes=int(sys.argv[5]))
-    for key in ('mask_head', 'mask_roi_extractor'):
-        del model['roi_head'][key]
-    model['type'] = 'FasterRCNN'
+    model = dict(
+        type='DeformableDETR', num_classes=int(sys.argv[5]) + 1, hidden_dim=32, nheads=4, enc_layers=1, dec_layers=2,
+        dim_feedforward=48, num_queries=10, enc_n_points=2, dec_n_points=2,
+        backbone=dict(type='ResNet', depth=18, base_channels=8, norm_cfg=dict(type='FrozenBN')),
+        data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.0], std=[60.0], bgr_to_rgb=True))
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
                 dict(type='DETRTrainTransform', scales=[64, 96], random_resize_max_size=128, fixed_padding=True,
                      train_random_resize=[64], train_random_crop_min=40, train_random_crop_max=64),
@@ -114,7 +114,8 @@ SCRIPT = textwrap.dedent('''
         train_cfg=dict(by_epoch=True, max_epochs=2), custom_hooks=[dict(type='WriteDown')],
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.001)),
         train_dataloader=dict(batch_size=4, num_workers=1, drop_last=True, sampler=dict(type=sampler), dataset=dict(
-            type='CocoSourcesDataset', data_sources=sources, dataset_type=dataset_type, pipeline=pipeline)))).train()
+            type='CocoSourcesDataset', data_sources=sources, dataset_type=dataset_type, pipeline=pipeline,
+            label_mode='category_id')))).train()
 ''')
 
 
@@ -128,7 +129,7 @@ def test_training_on_two_processes(sampler, dataset_type, converted, tmp_path):
     (tmp_path / 'script.py').write_text(SCRIPT)
     run(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2',
         f'--master_port={random.randint(20000, 30000)}', tmp_path / 'script.py', root, tmp_path, sampler, dataset_type,
-        str(len(source.category_names)), PYTHONPATH=str(Path(__file__).parents[1] / 'support'))
+        str(len(source.category_names)))
     ranks = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in range(2)]
     assert len(ranks[0]) == len(ranks[1]) == 2 * 6  # 50 images, two processes, batches of 4, two epochs
     shares = [{image for batch in seen for image in batch} for seen in ranks]

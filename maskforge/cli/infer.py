@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import label
 from .arguments import add_options
 from .errors import run_verb
-
-_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +15,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='maskforge infer', description='Predict images: drawn pictures and one COCO '
                                      'JSON. An interrupted job goes on where it stopped.')
     parser.add_argument('model', help='config, checkpoint of maskforge, or .onnx file')
-    parser.add_argument('inputs', nargs='+', help='images, folders, patterns')
+    parser.add_argument('inputs', nargs='*', help='images, folders, patterns (none for a model that labels boxes: see '
+                        'maskforge label)')
     parser.add_argument('--weights', metavar='FILE', help="checkpoint for a config (default: the config's load_from)")
     parser.add_argument('--out-dir', '--work-dir', metavar='DIR', dest='out_dir',
                         help='folder of predictions.json and vis/ (default: work_dirs/<model name>/predictions)')
@@ -35,14 +35,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Predict; return the exit code."""
-    return run_verb(parser(), _infer, argv)
+    """Predict; return the exit code. A model that labels boxes is handed to ``maskforge label``."""
+    words = sys.argv[1:] if argv is None else argv
+    if any(word.split('=')[0] in label.FLAGS for word in words):
+        return label.main(list(words))
+    return run_verb(parser(), lambda args: _infer(args, list(words)), argv)
 
 
-def _infer(args: argparse.Namespace) -> int:
+def _infer(args: argparse.Namespace, words: list[str]) -> int:
     if args.no_images and args.show_dir:
         raise ValueError('--show-dir asks for pictures and --no-images for none: give one of them')
     model = _model(args)
+    if not args.inputs:
+        return label.main(words) if _labels_boxes(model) else _no_images(args)
+    if not isinstance(model, str) and _labels_boxes(model):
+        raise ValueError(f'{args.model} makes masks for boxes, not for whole images: give --ann-file BOXES.json and '
+                         f'--img-dir DIR instead of {args.inputs[0]}')
     out_dir = Path(args.out_dir or Path('work_dirs') / Path(args.model).stem / 'predictions')
     from maskforge.inference import run_inference
     path = run_inference(model, args.inputs, weights=args.weights, out_dir=out_dir, batch_size=args.batch_size,
@@ -56,13 +64,26 @@ def _infer(args: argparse.Namespace) -> int:
     return 0
 
 
+def _labels_boxes(model: Any) -> bool:
+    """Whether a config, or the one inside a checkpoint, is of a model for ``maskforge label``."""
+    if isinstance(model, str):
+        if model.endswith('.onnx'):
+            return False
+        from maskforge.inference.load_model import checkpoint_config
+        model = checkpoint_config(model)
+    return 'label_cfg' in model or (model.get('model') or {}).get('type') == 'MAL'
+
+
+def _no_images(args: argparse.Namespace) -> int:
+    raise ValueError(f'name images, folders or patterns: maskforge infer {args.model} IMAGES...')
+
+
 def _model(args: argparse.Namespace) -> Any:
     """The path as given, or the config with its options applied."""
-    is_config = '::' in args.model or Path(args.model).suffix in _CONFIG_SUFFIXES
-    if not is_config and args.cfg_options:
+    if not label.is_config(args.model) and args.cfg_options:
         raise ValueError(f'--cfg-options change a config, but {args.model} is a model file; give the config and '
                          f'--weights {args.model}')
-    if not is_config:
+    if not label.is_config(args.model):
         if not Path(args.model).is_file():
             raise FileNotFoundError(f'model {args.model} does not exist')
         return args.model

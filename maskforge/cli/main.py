@@ -10,6 +10,7 @@ VERBS = {
     'train': ('train', 'train a model'),
     'test': ('test', 'evaluate a checkpoint or an ONNX file'),
     'infer': ('infer', 'draw and write predictions for images and folders'),
+    'label': ('label', 'masks for the boxes of a data set (MAL)'),
     'export': ('export', 'write and check an ONNX file'),
     'convert': ('convert', 'bring annotations into COCO JSON'),
     'check-data': ('check_data', 'list the defects of a COCO JSON file'),

@@ -4,7 +4,7 @@ FRAMEWORK_KEYS = frozenset({
     # what to run
     'model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg',
     'test_cfg', 'val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'export_cfg',
-    'tta_model', 'tta_pipeline', 'default_hooks', 'custom_hooks', 'custom_imports',
+    'label_cfg', 'tta_model', 'tta_pipeline', 'default_hooks', 'custom_hooks', 'custom_imports',
     # how to run
     'default_scope', 'runner_type', 'work_dir', 'load_from', 'resume', 'launcher', 'env_cfg', 'randomness',
     'experiment_name', 'log_level', 'log_processor', 'visualizer', 'strategy', 'model_wrapper_cfg', 'sync_bn',
@@ -19,6 +19,8 @@ PLAIN_DICTS: dict[str, frozenset[str]] = {
     'randomness': frozenset({'seed', 'deterministic', 'diff_rank_seed'}),
     'auto_scale_lr': frozenset({'enable', 'base_batch_size'}),
     'custom_imports': frozenset({'imports', 'allow_failed_imports'}),
+    'label_cfg': frozenset({'ann_file', 'img_dir', 'images_json', 'out', 'batch_size', 'num_workers', 'chunk_size',
+                            'clip_to_box', 'load_mask', 'min_score', 'review'}),
 }
 
 DEFAULT_HOOKS = {

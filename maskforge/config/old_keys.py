@@ -255,5 +255,9 @@ _OLD: dict[str, Callable[[Any, dict], Moves]] = {
     'opencv_num_threads': _single('opencv_num_threads', 'env_cfg.mp_cfg.opencv_num_threads'),
     'mp_start_method': _single('mp_start_method', 'env_cfg.mp_cfg.mp_start_method'),
     'lr_config': _lr_config,
+    # what TAO's spec files call the labelling job
+    'inference': _table('inference', {
+        'ann_path': 'label_cfg.ann_file', 'img_dir': 'label_cfg.img_dir', 'label_dump_path': 'label_cfg.out',
+        'batch_size': 'label_cfg.batch_size', 'load_mask': 'label_cfg.load_mask', 'checkpoint': 'load_from'}),
 }
 OLD_KEYS = (*_OLD, 'CLASSES')

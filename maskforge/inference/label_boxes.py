@@ -72,8 +72,8 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
     table = read_boxes(ann_file, images_json, min_score=min_score, load_mask=load_mask)
     _flag_missing_images(table, Path(img_dir))
     loaded, cfg = (model, cfg) if isinstance(model, BaseModel) else load_model(model, weights=weights, device=device)
-    settings.update(model=identity_of(model), weights=identity_of(weights) if weights else None,
-                    boxes=_digest(ann_file), images=images_json and _digest(images_json), img_dir=str(img_dir))
+    settings.update(model=_identity(loaded, cfg, weights or model), boxes=_digest(ann_file),
+                    images=images_json and _digest(images_json), img_dir=str(img_dir))
     out = Path(out)
     journal = _open_journal(out, settings, resume=resume)
     chunks = _LabelJob(loaded, BoxBatches(cfg, table, img_dir, []), settings).run(journal, num_workers)
@@ -104,6 +104,13 @@ def _flag_missing_images(table: BoxTable, img_dir: Path) -> None:
         print_log(f'{len(missing)} of {len(used)} images are missing, their boxes are flagged: {names}'
                   f'{" ..." if len(missing) > 5 else ""}', logger='current', level=WARNING)
         table.flags[np.isin(table.image_rows, missing)] |= flag('image_missing')
+
+
+def _identity(model: BaseModel, cfg: Config, source: Any) -> str:
+    """Model, crops and weights, as far as the masks depend on them."""
+    parts = Config(dict(model=cfg.get('model'), dataset=(cfg.get('test_dataloader') or {}).get('dataset')))
+    weights = source if isinstance(source, (str, Path)) else cfg.get('load_from') or model
+    return f'{identity_of(parts)[:16]} {identity_of(weights)}'
 
 
 def _digest(path: str | Path) -> str:

@@ -66,6 +66,15 @@ def load_model(source: str | Path | Config, *, weights: str | Path | None = None
     return model.to(torch.device(device) if device else default_device()).eval(), cfg
 
 
+def checkpoint_config(path: str | Path) -> Config:
+    """The config that a checkpoint of maskforge carries.
+
+    Raises:
+        ValueError: it carries none.
+    """
+    return _config_of(load_checkpoint(path), str(path))
+
+
 def _config_of(checkpoint: Mapping[str, Any], source: str) -> Config:
     text = (checkpoint.get('meta') or {}).get('cfg')
     if not isinstance(text, str) or not text.strip():

@@ -1,9 +1,10 @@
 """Image to feature levels: ResNet, plain transformers (MAL's ViT, FAN), the timm adapter, pretrained weights."""
 from .fan import FAN
+from .gcvit import GCViT
 from .mal_vit import MALViT
 from .pretrained import Pretrained
 from .resnet import ResNet
 from .swin import SwinTransformer
 from .timm_backbone import TimmBackbone
 
-__all__ = ['FAN', 'MALViT', 'Pretrained', 'ResNet', 'SwinTransformer', 'TimmBackbone']
+__all__ = ['FAN', 'GCViT', 'MALViT', 'Pretrained', 'ResNet', 'SwinTransformer', 'TimmBackbone']

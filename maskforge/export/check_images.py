@@ -78,12 +78,13 @@ def make_batches(paths: Sequence[Path], preprocessing: Preprocessing,
     """
     inputs = [preprocessing.prepare(_read(path))[0] for path in paths]
     names = [path.name for path in paths]
-    if batch_size > 0:
-        starts = range(0, len(inputs), batch_size)
-        picks = [[(start + offset) % len(inputs) for offset in range(batch_size)] for start in starts]
-    else:
-        picks = [[index] for index in range(len(inputs))]
-        picks += [list(range(len(inputs)))] if len(inputs) > 1 else []
+    picks = [] if batch_size > 0 else [[index] for index in range(len(inputs))]
+    for group in preprocessing.groups(inputs, batch_size if batch_size > 0 else None):
+        if batch_size > 0:
+            picks.append([group[index % len(group)] for index in range(batch_size)])
+        elif len(inputs) > 1:
+            # an image alone of its size still makes a batch of two
+            picks.append(group if len(group) > 1 else group * 2)
     return [([names[i] for i in pick], preprocessing.stack([inputs[i] for i in pick])) for pick in picks]
 
 

@@ -14,6 +14,7 @@ from maskforge import __version__
 from maskforge.checkpoints import load_checkpoint, load_weights
 from maskforge.export.check_images import find_check_images, make_batches
 from maskforge.export.export_report import ExportReport
+from maskforge.export.grey_input import with_grey_input
 from maskforge.export.numerical_check import compare
 from maskforge.export.onnx_writer import write_onnx
 from maskforge.export.preprocessing import Preprocessing, describe_preprocessing, find_resize
@@ -34,7 +35,7 @@ class ExportLoop:
         opset_version: operator set of the file; another one in the result is an error.
         exporter: ``'auto'``: torch's dynamo exporter for opset 18 and above, the TorchScript exporter below.
         input_height, input_width: pixels; None: the scale of the test pipeline, rounded up to the pad divisor.
-        input_channel: 3; other values are an error for a model that reads colour images.
+        input_channel: 3, or 1 for a file that takes grey images and repeats the channel inside.
         batch_size: -1 leaves the batch dynamic.
         dynamic_size: leave height and width dynamic as well.
         check: compare with PyTorch; a difference above the model's tolerance is an error.
@@ -54,8 +55,9 @@ class ExportLoop:
                  num_check_images: int = 2, on_cpu: bool = True, model_options: dict | None = None) -> None:
         if batch_size == 0 or batch_size < -1:
             raise ValueError(f'export_cfg.batch_size={batch_size} must be -1 (dynamic) or at least 1.')
-        if input_channel != 3:
-            raise ValueError(f'export_cfg.input_channel={input_channel}: the models read 3-channel images.')
+        if input_channel not in (1, 3):
+            raise ValueError(f'export_cfg.input_channel={input_channel} is neither 3 (colour) nor 1 (grey).')
+        self.input_channel = input_channel
         self.runner, self.onnx_file, self.checkpoint = runner, onnx_file, checkpoint
         self.opset_version, self.exporter, self.batch_size = opset_version, exporter, batch_size
         self.input_height, self.input_width, self.dynamic_size = input_height, input_width, dynamic_size
@@ -72,6 +74,8 @@ class ExportLoop:
         """
         model = self._model_with_weights()
         spec = self._spec(model)
+        if self.input_channel == 1:
+            spec = with_grey_input(spec)
         preprocessing = Preprocessing.from_metadata(spec.metadata)
         path = write_onnx(spec, self._target(), opset=self.opset_version, exporter=self.exporter)
         report = self._checked(spec, preprocessing, path)

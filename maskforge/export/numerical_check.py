@@ -66,13 +66,29 @@ def compare_outputs(spec: ExportSpec, images: Sequence[str], wanted: Sequence[np
     Rows of nearly equal score may change places between the two runtimes: valid rows are matched to each other by
     their short outputs (boxes, scores, labels) before they are compared.
     """
-    wanted, got, note = list(wanted), list(got), ''
-    rows = 0
+    ours, theirs, note = dict(zip(spec.output_names, wanted)), dict(zip(spec.output_names, got)), ''
+    rows = dict.fromkeys(spec.output_names)
+    if spec.unordered:
+        theirs.update(_reordered({name: ours[name] for name in spec.unordered},
+                                 {name: theirs[name] for name in spec.unordered}))
     if spec.valid_output:
-        which = list(spec.output_names).index(spec.valid_output)
-        wanted, got, rows, note = _valid_rows(wanted, got, which)
-    return [_difference(spec, images, name, ours, theirs, rows, note)
-            for name, ours, theirs in zip(spec.output_names, wanted, got)]
+        names = [name for name in spec.output_names if name not in spec.unordered]
+        left, right, count, note = _valid_rows([ours[name] for name in names], [theirs[name] for name in names],
+                                               names.index(spec.valid_output))
+        ours.update(zip(names, left))
+        theirs.update(zip(names, right))
+        rows.update(dict.fromkeys(names, count))
+    return [_difference(spec, images, name, ours[name], theirs[name], rows[name], '' if rows[name] is None else note)
+            for name in spec.output_names]
+
+
+def _reordered(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """``got`` with the rows of each image in the order of ``wanted``."""
+    if any(wanted[name].shape != got[name].shape for name in wanted):
+        return got
+    images = [_matched([array[image] for array in wanted.values()], [array[image] for array in got.values()])[1]
+              for image in range(len(next(iter(wanted.values()))))]
+    return {name: np.stack(arrays) for name, arrays in zip(got, zip(*images))}
 
 
 def _valid_rows(wanted: list[np.ndarray], got: list[np.ndarray],
@@ -104,13 +120,13 @@ def _matched(wanted: list[np.ndarray], got: list[np.ndarray]) -> tuple[list[np.n
     return wanted, [theirs[order] for theirs in got]
 
 
-def _difference(spec: ExportSpec, images: Sequence[str], name: str, ours: np.ndarray, theirs: np.ndarray, rows: int,
+def _difference(spec: ExportSpec, images: Sequence[str], name: str, ours: np.ndarray, theirs: np.ndarray, rows: int | None,
                 note: str) -> OutputDifference:
     tolerance = spec.tolerance.get(name, DEFAULT_TOLERANCE)
+    rows = len(ours) if rows is None else rows
     if ours.shape != theirs.shape:
         note = note or f'shape {theirs.shape} instead of {ours.shape}'
         return OutputDifference(images, name, theirs.shape, float('nan'), float('nan'), tolerance, rows, note)
     gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     largest, mean = (float(gap.max()), float(gap.mean())) if gap.size else (0.0, 0.0)
-    count = rows if spec.valid_output else len(ours)
-    return OutputDifference(images, name, theirs.shape, largest, mean, tolerance, count, note)
+    return OutputDifference(images, name, theirs.shape, largest, mean, tolerance, rows, note)

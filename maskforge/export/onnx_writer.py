@@ -14,7 +14,7 @@ from maskforge.structures import ExportSpec
 
 # torch 2.15's dynamo exporter writes opset 18 and above; asked for 17 it writes 18 with a warning.
 FIRST_DYNAMO_OPSET = 18
-FIRST_OPSET, LAST_OPSET = 11, 23
+FIRST_OPSET, LAST_OPSET, LAST_TORCHSCRIPT_OPSET = 11, 23, 20
 NOISY_LOGGERS = ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir', 'torch.fx', 'torch.onnx._internal')
 
 
@@ -33,7 +33,7 @@ def write_onnx(spec: ExportSpec, path: Path, *, opset: int, exporter: str = 'aut
         RuntimeError: torch could not export; the file's opset is not the one asked for; the file is not valid.
     """
     onnx = require('onnx')
-    use_dynamo = _choose(exporter, opset)
+    use_dynamo = _choose(exporter, opset, spec)
     if use_dynamo:
         require('onnxscript')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,20 +58,24 @@ def write_onnx(spec: ExportSpec, path: Path, *, opset: int, exporter: str = 'aut
     return path
 
 
-def _choose(exporter: str, opset: int) -> bool:
+def _choose(exporter: str, opset: int, spec: ExportSpec) -> bool:
     if exporter not in ('auto', 'dynamo', 'torchscript'):
         raise ValueError(f"export_cfg.exporter='{exporter}' is not 'auto', 'dynamo' or 'torchscript'.")
     if not FIRST_OPSET <= opset <= LAST_OPSET:
         raise ValueError(f'export_cfg.opset_version={opset} is not in {FIRST_OPSET} to {LAST_OPSET}.')
-    return opset >= FIRST_DYNAMO_OPSET if exporter == 'auto' else exporter == 'dynamo'
+    if spec.plugins and (exporter == 'dynamo' or opset > LAST_TORCHSCRIPT_OPSET):
+        raise ValueError(f'export_cfg.on_cpu=False: plugin nodes are written by the TorchScript exporter, which ends at '
+                         f'opset {LAST_TORCHSCRIPT_OPSET}; got exporter={exporter!r}, opset_version={opset}.')
+    if exporter == 'auto':
+        return opset >= FIRST_DYNAMO_OPSET and not spec.plugins
+    return exporter == 'dynamo'
 
 
 def _export_dynamo(spec: ExportSpec, path: Path, opset: int) -> None:
     inputs = tuple(_two_along_dynamic(tensor, spec.dynamic_axes.get(name, {}))
                    for name, tensor in zip(spec.input_names, spec.example_inputs))
-    symbols: dict[str, object] = {}
-    shapes = tuple({axis: symbols.setdefault(symbol, torch.export.Dim(symbol))
-                    for axis, symbol in spec.dynamic_axes.get(name, {}).items()} or None for name in spec.input_names)
+    # names rather than torch.export.Dim: a Dim refuses whatever bound the network sets on its axis (a topk does)
+    shapes = tuple(dict(spec.dynamic_axes.get(name, {})) or None for name in spec.input_names)
     torch.onnx.export(spec.module, inputs, str(path), opset_version=opset, dynamo=True, external_data=False,
                       input_names=list(spec.input_names), output_names=list(spec.output_names),
                       dynamic_shapes=shapes if any(shapes) else None, verbose=False)

@@ -25,6 +25,9 @@ class Preprocessing:
         pad_size_divisor: bottom and right are padded to a multiple of this.
         input_size: (height, width) of a fixed file; None where the size is dynamic.
         pad_value: grey levels of the padding per channel; None: the mean, which normalises to zero.
+        pads: images of a batch may be padded to one size; False: the network takes the padding for image, so a fixed
+            file gets stretched images, and only images of one size share a call.
+        channels: 3, or 1 for a file that takes grey images.
         normalized_inside: the network takes grey levels 0 to 255 and normalises them itself.
     """
 
@@ -36,6 +39,8 @@ class Preprocessing:
     pad_size_divisor: int = 1
     input_size: Sequence[int] | None = None
     pad_value: Sequence[float] | None = None
+    pads: bool = True
+    channels: int = 3
     normalized_inside: bool = True
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -67,6 +72,9 @@ class Preprocessing:
         """As :meth:`prepare`, for an image that a test pipeline has resized: shrunk again only if it does not fit."""
         height, width = image.shape[:2]
         limit_h, limit_w = self.input_size or (height, width)
+        if not self.pads:
+            resized = image if image.shape[:2] == (limit_h, limit_w) else cv2.resize(image, (limit_w, limit_h))
+            return self.pad(resized), (limit_w / width, limit_h / height)
         factor = min(1.0, limit_h / height, limit_w / width)
         if factor < 1.0:
             size = max(1, int(width * factor)), max(1, int(height * factor))
@@ -74,7 +82,9 @@ class Preprocessing:
         return self.pad(image), (image.shape[1] / width, image.shape[0] / height)
 
     def pad(self, image: np.ndarray) -> np.ndarray:
-        """Order channels, pad bottom and right with what normalises to zero, return float32 (3, h, w)."""
+        """Order channels, pad bottom and right with what normalises to zero, return float32 (channels, h, w)."""
+        if self.channels == 1:
+            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         ordered = image[..., ::-1] if self.channel_order == 'RGB' else image
         height, width = self._padded_size(ordered.shape[:2])
         padded = np.empty((height, width, 3), dtype=np.float32)
@@ -82,14 +92,23 @@ class Preprocessing:
         padded[:image.shape[0], :image.shape[1]] = ordered
         if not self.normalized_inside:
             padded = self._normalized(padded)
-        return np.ascontiguousarray(padded.transpose(2, 0, 1))
+        # a grey file repeats its channel, and normalises, inside
+        return np.ascontiguousarray(padded.transpose(2, 0, 1)[:self.channels])
+
+    def groups(self, inputs: Sequence[np.ndarray], size: int | None) -> list[list[int]]:
+        """Positions of inputs that share a call: at most ``size`` (None: any number), of one shape if need be."""
+        found: dict[tuple, list[int]] = {}
+        for index, array in enumerate(inputs):
+            found.setdefault(() if self.pads else array.shape, []).append(index)
+        return [rows[start:start + (size or len(rows))] for rows in found.values()
+                for start in range(0, len(rows), size or len(rows))]
 
     def stack(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Batch inputs of several sizes: (B, 3, max h, max w), padded like :meth:`pad`."""
         height, width = (max(array.shape[axis] for array in inputs) for axis in (1, 2))
         fill = self._fill() if self.normalized_inside else self._normalized(self._fill())
-        batch = np.empty((len(inputs), 3, height, width), np.float32)
-        batch[:] = fill[None, :, None, None]
+        batch = np.empty((len(inputs), self.channels, height, width), np.float32)
+        batch[:] = fill[None, :self.channels, None, None]
         for row, array in zip(batch, inputs):
             row[:, :array.shape[1], :array.shape[2]] = array
         return batch

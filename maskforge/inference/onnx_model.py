@@ -93,8 +93,8 @@ class OnnxModel(BaseModel):
             prepared.append(array)
             factors.append(factor)
         if any(factor != (1.0, 1.0) for factor in factors) and not self._told_shrunk:
-            print_log(f'{self.path.name} takes {tuple(self.preprocessing.input_size)} (h, w): larger images of the '
-                      f'test pipeline are shrunk to fit', logger='current', level=WARNING)
+            print_log(f'{self.path.name} takes {tuple(self.preprocessing.input_size)} (h, w): images of the test '
+                      f'pipeline are {"shrunk to fit" if self.preprocessing.pads else "stretched to it"}', logger='current', level=WARNING)
             self._told_shrunk = True
         data_samples = list(data_samples) if data_samples is not None else [
             DetDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
@@ -110,15 +110,47 @@ class OnnxModel(BaseModel):
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Run prepared inputs (float32 (3, h, w) each); return the named outputs of each, in the input's frame."""
-        size = self.batch_size or max(len(arrays), 1)
-        found: list[dict[str, np.ndarray]] = []
-        for start in range(0, len(arrays), size):
-            part = list(arrays[start:start + size])
+        found: list[dict[str, np.ndarray]] = [{} for _ in arrays]
+        for rows in self.preprocessing.groups(arrays, self.batch_size):
+            part = [arrays[row] for row in rows]
             # a fixed batch is filled up by repeating the last image
             filled = part + [part[-1]] * ((self.batch_size or len(part)) - len(part))
             outputs = self.session.run(self.output_names, {self.input_name: self.preprocessing.stack(filled)})
-            found += [dict(zip(self.output_names, (output[i] for output in outputs))) for i in range(len(part))]
+            for position, row in enumerate(rows):
+                named = dict(zip(self.output_names, (output[position] for output in outputs)))
+                found[row] = self._with_detections(named, arrays[row].shape[1:])
         return found
+
+    def _with_detections(self, output: dict[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Add boxes, scores and labels to the raw outputs of a file that stops there."""
+        if 'boxes' in output:
+            return output
+        return output | best_queries(output['pred_logits'], output['pred_boxes'], size,
+                                     num_select=int(self.metadata.get('num_select', 100)),
+                                     threshold=float(self.metadata.get('score_threshold', 0.0)))
+
+
+def best_queries(logits: np.ndarray, boxes_cxcywh: np.ndarray, size: tuple[int, int], *, num_select: int,
+                 threshold: float = 0.0) -> dict[str, np.ndarray]:
+    """Raw outputs of one image as detections: the best pairs of query and class.
+
+    Args:
+        logits: (Q, K) before the sigmoid.
+        boxes_cxcywh: (Q, 4) in [0, 1] of the input.
+        size: (height, width) of the input.
+        num_select: how many.
+        threshold: scores below it become 0, which marks an empty row.
+
+    Returns:
+        boxes (N, 4) xyxy in input pixels, scores (N,) falling, labels (N,) int64.
+    """
+    scores = 1 / (1 + np.exp(-logits.astype(np.float64).reshape(-1)))
+    best = np.argsort(-scores, kind='stable')[:num_select]
+    centre, side = np.split(boxes_cxcywh[best // logits.shape[1]], 2, axis=1)
+    corners = np.concatenate([centre - side / 2, centre + side / 2], axis=1)
+    kept = np.where(scores[best] >= threshold, scores[best], 0.0)
+    return dict(boxes=(corners * [*size[::-1], *size[::-1]]).astype(np.float32), scores=kept.astype(np.float32),
+                labels=(best % logits.shape[1]).astype(np.int64))
 
 
 def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shape: tuple[int, int], *,
@@ -148,7 +180,7 @@ def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shap
 
 def _check_outputs(names: Sequence[str], path: str | Path) -> None:
     missing = {'boxes', 'scores', 'labels'} - set(names)
-    if missing:
+    if missing and not {'pred_logits', 'pred_boxes'} <= set(names):
         raise ValueError(f'{path} has the outputs {", ".join(names)}; detection needs {", ".join(sorted(missing))} '
                          f'as well.')
 

@@ -70,11 +70,13 @@ class MultiScaleDeformableAttention(nn.Module):
         if padding is not None and self.mask_value:
             projected = projected.masked_fill(padding[..., None], 0)
         split = (self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(query).float().unflatten(-1, (*split, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
+        # reshape rather than unflatten, which opset 12 has not
+        offsets = self.sampling_offsets(query).float().reshape(*query.shape[:2], *split, 2)
+        weights = self.attention_weights(query).reshape(*query.shape[:2], self.num_heads, -1).softmax(-1)
         attended = multi_scale_deformable_attention(
-            projected.unflatten(-1, (self.num_heads, -1)), level_shapes,
-            self._locations(reference_points.float(), offsets, level_shapes), weights.unflatten(-1, split[1:]))
+            projected.reshape(*value.shape[:2], self.num_heads, -1), level_shapes,
+            self._locations(reference_points.float(), offsets, level_shapes),
+            weights.reshape(*query.shape[:2], *split))
         return self.output_proj(attended)
 
     def _locations(self, reference: Tensor, offsets: Tensor, level_shapes: LevelShapes) -> Tensor:

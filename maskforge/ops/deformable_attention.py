@@ -71,12 +71,13 @@ def _sample_by_levels(sampler: Callable, value: Tensor, level_shapes: LevelShape
     shares = weights.to(compute).transpose(1, 2).flatten(0, 1)
     total, start = None, 0
     for level, (height, width) in enumerate(level_shapes):
-        image = maps[..., start:start + height * width].unflatten(-1, (height, width))
+        image = maps[..., start:start + height * width].reshape(batch * heads, channels, height, width)
         samples = sampler(image, grids[:, :, level])
         part = (samples * shares[:, None, :, level]).sum(-1)
         total = part if total is None else total + part
         start = start + height * width
-    total = total.unflatten(0, (batch, heads)).permute(0, 3, 1, 2)
+    # reshape throughout: ONNX has no unflatten before opset 13, and it fixes traced sizes after
+    total = total.reshape(batch, heads, channels, queries).permute(0, 3, 1, 2)
     return total.reshape(batch, queries, heads * channels).to(value.dtype)
 
 
@@ -99,7 +100,7 @@ def bilinear_gather(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N Q 
             index = row.clamp(min=0).minimum(_like(row, height - 1)) * width + column.clamp(min=0).minimum(
                 _like(column, width - 1))
             corner = flat.gather(2, index.long().flatten(1)[:, None].expand(-1, flat.shape[1], -1))
-            part = corner.unflatten(-1, tuple(points.shape[1:3])) * (share * inside.to(share.dtype))[:, None]
+            part = corner.reshape(*corner.shape[:2], *share.shape[1:]) * (share * inside.to(share.dtype))[:, None]
             total = part if total is None else total + part
     return total
 

@@ -18,6 +18,7 @@ class ExportSpec:
         metadata: JSON-able facts stored in the file: task, classes, category_ids, preprocessing, output meanings.
         tolerance: largest allowed absolute difference to PyTorch per output name; the check fails above it.
         valid_output: name of the output whose positive entries mark valid rows of fixed-count outputs, or None.
+        unordered: names of outputs whose rows (axis 1) may change places together, such as queries; compared as sets.
         plugins: custom operator domains that onnxruntime does not know; the numerical check is skipped and said so.
     """
 
@@ -29,4 +30,5 @@ class ExportSpec:
     metadata: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=dict)
     valid_output: str | None = None
+    unordered: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from maskforge.layers.freeze import freeze_modules
 from maskforge.models.deformable_detr.backbone_levels import build_backbone
 from maskforge.models.deformable_detr.criterion import DeformableDETRCriterion
 from maskforge.models.deformable_detr.decoder import DeformableDecoder, Queries
+from maskforge.models.deformable_detr.export import DeformableDETRExport, export_spec
 from maskforge.models.deformable_detr.feature_levels import FeatureLevels, Tokens, padding_mask
 from maskforge.models.deformable_detr.heads import PredictionHeads
 from maskforge.models.deformable_detr.postprocess import to_detections
@@ -21,7 +22,7 @@ from maskforge.models.deformable_detr.predictions import SetPredictions
 from maskforge.models.deformable_detr.public_names import own_name
 from maskforge.models.deformable_detr.two_stage import Proposals, ProposalStage
 from maskforge.registry import MODELS
-from maskforge.structures import DetDataSample
+from maskforge.structures import DetDataSample, ExportSpec
 
 
 @MODELS.register_module()
@@ -167,5 +168,18 @@ class DeformableDETR(BaseModel):
     def _queries(self, memory: Tensor, tokens: Tokens) -> tuple[Queries, Proposals | None]:
         if self.proposals is not None:
             return self.proposals(memory, tokens, self.heads, layer=len(self.decoder.layers))
-        position, content = self.query_embed.weight.expand(len(memory), -1, -1).chunk(2, dim=-1)
+        position, content = self.query_embed.weight.expand(memory.shape[0], -1, -1).chunk(2, dim=-1)
         return Queries(content, position, self.reference_points(position).sigmoid()), None
+
+    def export_spec(self, *, height: int, width: int, batch_size: int = -1, opset_version: int = 17,
+                    dynamic_size: bool = False, on_cpu: bool = True, output: str = 'raw',
+                    plugin_version: str = '1') -> ExportSpec:
+        """Describe the export; see :mod:`maskforge.models.deformable_detr.export`.
+
+        Args:
+            on_cpu: a file for any runtime; False: TensorRT's plugin nodes, of ``plugin_version``.
+            output: ``'raw'``, ``'detections'`` or ``'all'``.
+        """
+        module = DeformableDETRExport(self, output=output, opset_version=opset_version,
+                                      plugin_version=None if on_cpu else plugin_version)
+        return export_spec(module, height=height, width=width, batch_size=batch_size, dynamic_size=dynamic_size)

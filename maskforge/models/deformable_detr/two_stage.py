@@ -57,7 +57,7 @@ class ProposalStage(nn.Module):
         features = self.output_norm(self.output(memory.masked_fill(~usable[..., None], 0)))
         logits = heads.cls_head(layer)(features).float()
         unclamped = heads.box_head(layer)(features).float() + anchors
-        if not torch.jit.is_tracing() and unclamped.shape[1] < self.num_queries:
+        if not (torch.jit.is_tracing() or torch.compiler.is_compiling()) and unclamped.shape[1] < self.num_queries:
             raise ValueError(f'two_stage: the image has {unclamped.shape[1]} tokens, fewer than '
                              f'num_queries={self.num_queries}; take larger images or fewer queries.')
         best = logits[..., 0].topk(self.num_queries, dim=1).indices

@@ -1,0 +1,28 @@
+"""Files that take one grey channel in the place of three colours."""
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from maskforge.structures import ExportSpec
+
+
+class GreyInput(nn.Module):
+    """Repeats the channel for a network that was trained on three."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, 'B 1 H W']) -> tuple[Tensor, ...]:
+        """Run the network on (B, 3, H, W)."""
+        return self.network(torch.cat([images] * 3, dim=1))
+
+
+def with_grey_input(spec: ExportSpec) -> ExportSpec:
+    """The same export with a first input of (B, 1, H, W); its metadata says so."""
+    images, *others = spec.example_inputs
+    rule = {**spec.metadata.get('preprocessing', {}), 'channels': 1}
+    return replace(spec, module=GreyInput(spec.module).eval(), example_inputs=(images[:, :1], *others),
+                   metadata={**spec.metadata, 'preprocessing': rule})

@@ -120,8 +120,8 @@ def _matched(wanted: list[np.ndarray], got: list[np.ndarray]) -> tuple[list[np.n
     return wanted, [theirs[order] for theirs in got]
 
 
-def _difference(spec: ExportSpec, images: Sequence[str], name: str, ours: np.ndarray, theirs: np.ndarray, rows: int | None,
-                note: str) -> OutputDifference:
+def _difference(spec: ExportSpec, images: Sequence[str], name: str, ours: np.ndarray, theirs: np.ndarray,
+                rows: int | None, note: str) -> OutputDifference:
     tolerance = spec.tolerance.get(name, DEFAULT_TOLERANCE)
     rows = len(ours) if rows is None else rows
     if ours.shape != theirs.shape:

@@ -64,8 +64,8 @@ def _choose(exporter: str, opset: int, spec: ExportSpec) -> bool:
     if not FIRST_OPSET <= opset <= LAST_OPSET:
         raise ValueError(f'export_cfg.opset_version={opset} is not in {FIRST_OPSET} to {LAST_OPSET}.')
     if spec.plugins and (exporter == 'dynamo' or opset > LAST_TORCHSCRIPT_OPSET):
-        raise ValueError(f'export_cfg.on_cpu=False: plugin nodes are written by the TorchScript exporter, which ends at '
-                         f'opset {LAST_TORCHSCRIPT_OPSET}; got exporter={exporter!r}, opset_version={opset}.')
+        raise ValueError(f'export_cfg.on_cpu=False: plugin nodes are written by the TorchScript exporter, which ends '
+                         f'at opset {LAST_TORCHSCRIPT_OPSET}; got exporter={exporter!r}, opset_version={opset}.')
     if exporter == 'auto':
         return opset >= FIRST_DYNAMO_OPSET and not spec.plugins
     return exporter == 'dynamo'

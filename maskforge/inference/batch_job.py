@@ -1,55 +1,54 @@
 """Prediction over many images, into a folder: drawn pictures and one COCO JSON; goes on after a kill."""
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
+from mmengine import dist
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
-from maskforge.formats.atomic_file import write_atomically
-from maskforge.inference.image_list import InputImage, Inputs, list_images
+from maskforge.inference.class_map import named_by
+from maskforge.inference.image_list import InputImage, Inputs, label_stems, list_images
+from maskforge.inference.image_outputs import ImageOutputs
 from maskforge.inference.job_progress import JobProgress
 from maskforge.inference.load_model import load_model
 from maskforge.inference.predictor import Predictor, make_predictor
 from maskforge.inference.result_file import Journal, to_records, write_result
 from maskforge.structures import DetDataSample
-from maskforge.visualization import draw_instances
 
 RESULT_NAME = 'predictions.json'
 JOURNAL_NAME = 'predictions.journal'
-PICTURES = 'vis'
 WARNING = 30
 
 
 def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, weights: str | Path | None = None,
                   out_dir: str | Path = 'results', batch_size: int = 1, device: str | None = None,
-                  score_thr: float = 0.3, min_score: float = 0.0, save_images: bool = True, min_side: int = 0,
-                  resume: bool = True, cfg: Config | None = None) -> Path:
+                  resume: bool = True, cfg: Config | None = None, tta: bool = False,
+                  classmap: str | Path | None = None, **outputs: Any) -> Path:
     """Predict, draw and write ``out_dir/predictions.json`` (COCO: images, categories, annotations with scores).
 
     Finished batches are kept in a journal: a job that was killed goes on where it stopped and ends with the same
-    file. Broken images are named, counted and left out.
+    file. Broken images are named, counted and left out. In a process group the batches are shared; the files do not
+    depend on the number of processes.
 
     Args:
         model: config, checkpoint or ONNX file (see :class:`~maskforge.inference.Inferencer`), or a loaded model
             together with ``cfg``.
         inputs: paths, folders, patterns, arrays, or a list of them.
         weights: checkpoint for a config.
-        out_dir: folder of the results; pictures lie in its ``vis``.
+        out_dir: folder of the results; pictures lie in its ``vis``, label files in its ``labels``.
         batch_size: images per forward pass.
         device: None takes CUDA where there is one.
-        score_thr: objects below it are not drawn.
-        min_score: objects below it are not written.
-        save_images: draw and write pictures.
-        min_side: pictures whose shorter side is below this (pixels) are enlarged for drawing, so that labels do not
-            cover the objects; 0 keeps their size.
         resume: go on from an earlier, interrupted job in ``out_dir``; False starts anew.
         cfg: config of a model that was handed over loaded.
+        tta: test-time augmentation by ``tta_model`` and ``tta_pipeline`` of the config.
+        classmap: text file with one class name a line, in place of the names that the model knows.
+        **outputs: ``score_thr``, ``min_score``, ``conf_threshold``, ``save_images``, ``labels``, ``min_side``,
+            ``color_map``, ``outline_width``; see :class:`~maskforge.inference.image_outputs.ImageOutputs`.
 
     Returns:
         Path of the JSON.
@@ -59,35 +58,57 @@ def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, wei
     """
     if batch_size < 1:
         raise ValueError(f'batch_size={batch_size} must be at least 1.')
-    images = list_images(inputs)
+    images, choice = list_images(inputs), ImageOutputs(**outputs)
     settings = dict(model=identity_of(model), weights=identity_of(weights) if weights else None, batch_size=batch_size,
-                    score_thr=score_thr, min_score=min_score, save_images=save_images, min_side=min_side,
-                    images=_digest(images))
+                    tta=tta, classmap=identity_of(classmap) if classmap else None, images=_digest(images),
+                    **choice.settings())
     loaded = (model, cfg) if isinstance(model, BaseModel) else load_model(model, weights=weights, device=device)
-    job = _Job(loaded[0], make_predictor(*loaded), Path(out_dir), settings)
+    job = _Job(make_predictor(*loaded, tta=tta), Path(out_dir), settings, choice, named_by(classmap, loaded[0]))
     return job.run(images, resume=resume)
 
 
 class _Job:
-    def __init__(self, model: BaseModel, predictor: Predictor, out_dir: Path, settings: dict[str, Any]) -> None:
-        self.predictor, self.out_dir, self.settings = predictor, out_dir, settings
-        self.meta = dict(getattr(model, 'dataset_meta', None) or {})
+    def __init__(self, predictor: Predictor, out_dir: Path, settings: dict[str, Any], outputs: ImageOutputs,
+                 meta: Mapping[str, Any]) -> None:
+        self.predictor, self.out_dir, self.settings, self.outputs = predictor, out_dir, settings, outputs
+        self.meta = dict(meta)
+        outputs.check(self.meta)
 
     def run(self, images: Sequence[InputImage], *, resume: bool) -> Path:
-        journal = Journal(self.out_dir / JOURNAL_NAME, self.settings, resume=resume)
-        size = self.settings['batch_size']
-        # whole batches of the full list: what stands together in a batch does not depend on where a job was killed
+        rank, world = dist.get_rank(), dist.get_world_size()
+        journal = self._journal(rank, resume=resume)
+        self.stems, size = label_stems(images), self.settings['batch_size']
+        # whole batches of the full list: what stands together in a batch does not depend on where a job was killed,
+        # nor on how many processes share it
         batches = [list(range(start, min(start + size, len(images)))) for start in range(0, len(images), size)]
-        todo = [batch for batch in batches if not all(images[i].name in journal.entries for i in batch)]
-        done = len(images) - sum(map(len, todo))
+        own = batches[rank::world]
+        todo = [batch for batch in own if not all(images[i].name in journal.entries for i in batch)]
+        done = sum(map(len, own)) - sum(map(len, todo))
         if done:
-            print_log(f'{self.out_dir}: {done} of {len(images)} images were done before', logger='current')
+            print_log(f'{self.out_dir}: {done} of {sum(map(len, own))} images were done before', logger='current')
         try:
-            with JobProgress(len(images), done=done) as progress, ThreadPoolExecutor(1) as reader:
+            with JobProgress(sum(map(len, own)), done=done) as progress, ThreadPoolExecutor(1) as reader:
                 self._run_batches(images, todo, journal, progress, reader)
         finally:
             journal.close()
-        return self._finish(images, journal)
+        dist.barrier()
+        if rank == 0:
+            journal.read_beside()
+            self._finish(images, journal)
+        dist.barrier()
+        return self.out_dir / RESULT_NAME
+
+    def _journal(self, rank: int, *, resume: bool) -> Journal:
+        """This process's journal, with what all processes of an earlier job have done."""
+        name = f'{JOURNAL_NAME}.{rank}' if rank else JOURNAL_NAME
+        if not resume and rank == 0:
+            for path in self.out_dir.glob(f'{JOURNAL_NAME}*'):
+                path.unlink()
+        dist.barrier()
+        journal = Journal(self.out_dir / name, self.settings, resume=resume, beside=f'{JOURNAL_NAME}*')
+        # nobody writes before all have read what there was
+        dist.barrier()
+        return journal
 
     def _run_batches(self, images: Sequence[InputImage], todo: list[list[int]], journal: Journal,
                      progress: JobProgress, reader: ThreadPoolExecutor) -> None:
@@ -121,25 +142,23 @@ class _Job:
         return entries
 
     def _finish_image(self, image: InputImage, sample: DetDataSample) -> dict[str, Any]:
-        if self.settings['save_images']:
-            draw_picture(image, sample, self.out_dir, self.meta, score_thr=self.settings['score_thr'],
-                         min_side=self.settings['min_side'])
-        return sample_entry(image, sample, self.meta, min_score=self.settings['min_score'])
+        sample = self.outputs.kept(sample)
+        self.outputs.write(image, sample, self.out_dir, self.meta, stem=self.stems[image.name])
+        return sample_entry(image, sample, self.meta, min_score=self.outputs.written_from)
 
-    def _finish(self, images: Sequence[InputImage], journal: Journal) -> Path:
+    def _finish(self, images: Sequence[InputImage], journal: Journal) -> None:
         entries = [journal.entries[image.name] for image in images]
         broken = [entry['name'] for entry in entries if 'error' in entry]
         if broken:
             print_log(f'{len(broken)} of {len(images)} images could not be read and were left out: '
                       f'{", ".join(broken[:10])}{" ..." if len(broken) > 10 else ""}', logger='current', level=WARNING)
         if len(broken) == len(images):
-            journal.path.unlink()
+            journal.remove()
             raise ValueError(f'none of the {len(images)} images could be read; the first: {entries[0]["error"]}')
         path = write_result(self.out_dir / RESULT_NAME, entries, self.meta)
-        journal.path.unlink()
+        journal.remove()
         print_log(f'{len(images) - len(broken)} images, {sum(len(e.get("records", ())) for e in entries)} objects: '
                   f'{path}', logger='current')
-        return path
 
 
 def sample_entry(image: InputImage, sample: DetDataSample, meta: dict[str, Any], *,
@@ -151,29 +170,16 @@ def sample_entry(image: InputImage, sample: DetDataSample, meta: dict[str, Any],
         id=int(sample.img_id), file_name=image.name, height=int(height), width=int(width)))
 
 
-def draw_picture(image: InputImage, sample: DetDataSample, out_dir: Path, meta: dict[str, Any], *,
-                 score_thr: float, min_side: int = 0) -> None:
-    """Write the image with its predictions drawn into ``out_dir/vis``."""
-    drawn = draw_instances(image.read(), sample, meta.get('classes'), meta.get('palette') or None, score_thr,
-                           min_side=min_side)
-    write_picture(out_dir / PICTURES / image.drawn_name, drawn)
-
-
 def write_samples(images: Sequence[InputImage], samples: Sequence[DetDataSample], out_dir: Path, meta: dict[str, Any],
-                  *, score_thr: float) -> Path:
-    """Write pictures and the result file of samples that are at hand; return the path of the JSON."""
+                  outputs: ImageOutputs) -> Path:
+    """Write the files of samples that are at hand, and the result file; return the path of the JSON."""
+    outputs.check(meta)
+    stems = label_stems(images)
     for image, sample in zip(images, samples):
-        draw_picture(image, sample, out_dir, meta, score_thr=score_thr)
-    return write_result(out_dir / RESULT_NAME, [sample_entry(i, s, meta) for i, s in zip(images, samples)], meta)
-
-
-def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write a picture whole or not at all; the format follows the file name."""
-    written, data = cv2.imencode(path.suffix, image)
-    if not written:
-        raise ValueError(f'{path}: OpenCV cannot write {path.suffix} files.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data.tobytes())
+        outputs.write(image, sample, out_dir, meta, stem=stems[image.name])
+    entries = [sample_entry(image, sample, meta, min_score=outputs.written_from)
+               for image, sample in zip(images, samples)]
+    return write_result(out_dir / RESULT_NAME, entries, meta)
 
 
 def identity_of(source: Any) -> str:

@@ -1,5 +1,6 @@
 """What a user may hand to the Inferencer, as one list of named images."""
 import glob
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,20 @@ def _checked(array: np.ndarray, index: int) -> np.ndarray:
     return array
 
 
+def label_stems(images: Sequence[InputImage]) -> dict[str, str]:
+    """Name of each image -> its name without the ending; with it where two would be the same (a.jpg and a.png)."""
+    stems = {image.name: image.name.removesuffix(Path(image.name).suffix) for image in images}
+    taken = Counter(stems.values())
+    return {name: stem if taken[stem] == 1 else name for name, stem in stems.items()}
+
+
 def _with_unique_names(images: list[InputImage]) -> list[InputImage]:
-    """Files of the same name from several folders get their position in front of the name."""
-    counts: dict[str, int] = {}
-    for image in images:
-        counts[image.name] = counts.get(image.name, 0) + 1
-    return [image if counts[image.name] == 1 else InputImage(f'{index + 1:06d}_{image.name}', image.path, image.array)
-            for index, image in enumerate(images)]
+    """Files whose names, or whose pictures' names, are the same get their position in front of the name."""
+    found = images
+    while True:
+        counts = Counter(image.drawn_name for image in found)
+        if all(count == 1 for count in counts.values()):
+            return found
+        found = [image if counts[image.drawn_name] == 1
+                 else InputImage(f'{index + 1:06d}_{image.name}', image.path, image.array)
+                 for index, image in enumerate(found)]

@@ -1,13 +1,16 @@
 """``Inferencer``: a model ready to predict, from Python."""
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from maskforge.inference.batch_job import run_inference, write_samples
+from maskforge.inference.class_map import named_by
 from maskforge.inference.image_list import InputImage, Inputs, list_images
+from maskforge.inference.image_outputs import ImageOutputs
 from maskforge.inference.load_model import load_model
 from maskforge.inference.predictor import make_predictor
 from maskforge.registry import INFERENCERS
@@ -24,6 +27,8 @@ class Inferencer:
         weights: checkpoint for a config; its ``load_from`` by default.
         device: ``'cpu'``, ``'cuda:1'`` ...; None takes CUDA where there is one.
         cfg: config of a model that is handed over loaded.
+        tta: test-time augmentation by ``tta_model`` and ``tta_pipeline`` of the config.
+        classmap: text file with one class name a line, in place of the names that the model knows.
 
     Attributes:
         model, cfg: what was loaded; ``cfg`` is None for an ONNX file.
@@ -36,20 +41,22 @@ class Inferencer:
     """
 
     def __init__(self, model: str | Path | Config | BaseModel, weights: str | Path | None = None,
-                 device: str | torch.device | None = None, *, cfg: Config | None = None) -> None:
+                 device: str | torch.device | None = None, *, cfg: Config | None = None, tta: bool = False,
+                 classmap: str | Path | None = None) -> None:
         if isinstance(model, BaseModel):
             self.model, self.cfg = model.eval(), cfg
         else:
             self.model, self.cfg = load_model(model, weights=weights, device=device)
-        self.predictor = make_predictor(self.model, self.cfg)
+        self.tta, self.classmap = tta, classmap
+        self.predictor = make_predictor(self.model, self.cfg, tta=tta)
 
     @property
     def dataset_meta(self) -> dict:
         """Classes, category ids and palette of the labels."""
-        return dict(getattr(self.model, 'dataset_meta', None) or {})
+        return named_by(self.classmap, self.model)
 
     def __call__(self, inputs: Inputs, batch_size: int = 1, score_thr: float = 0.3,
-                 out_dir: str | Path | None = None) -> list[DetDataSample]:
+                 out_dir: str | Path | None = None, **outputs: Any) -> list[DetDataSample]:
         """Predict all inputs.
 
         Args:
@@ -57,6 +64,8 @@ class Inferencer:
             batch_size: images per forward pass.
             score_thr: objects with a lower score are not drawn; the samples keep them.
             out_dir: writes drawn pictures and ``predictions.json`` there as well.
+            **outputs: ``conf_threshold`` (drops objects with a lower score from the samples too), ``labels``,
+                ``color_map`` ...; see :class:`~maskforge.inference.image_outputs.ImageOutputs`.
 
         Returns:
             One sample per image, in order, with ``pred_instances`` (bboxes, scores, labels, masks) on the CPU.
@@ -67,9 +76,10 @@ class Inferencer:
         if batch_size < 1:
             raise ValueError(f'batch_size={batch_size} must be at least 1.')
         images = list_images(inputs)
-        samples = [sample for batch in self._batches(images, batch_size) for sample in batch]
+        choice = ImageOutputs(score_thr=score_thr, **outputs)
+        samples = [choice.kept(sample) for batch in self._batches(images, batch_size) for sample in batch]
         if out_dir is not None:
-            write_samples(images, samples, Path(out_dir), self.dataset_meta, score_thr=score_thr)
+            write_samples(images, samples, Path(out_dir), self.dataset_meta, choice)
         return samples
 
     def _batches(self, images: list[InputImage], batch_size: int) -> Iterator[list[DetDataSample]]:
@@ -80,4 +90,5 @@ class Inferencer:
 
     def run_job(self, inputs: Inputs, out_dir: str | Path, **options) -> Path:
         """Predict many images into a folder; see :func:`~maskforge.inference.run_inference` for the options."""
-        return run_inference(self.model, inputs, out_dir=out_dir, cfg=self.cfg, **options)
+        return run_inference(self.model, inputs, out_dir=out_dir, cfg=self.cfg,
+                             **dict(tta=self.tta, classmap=self.classmap) | options)

@@ -93,8 +93,9 @@ class OnnxModel(BaseModel):
             prepared.append(array)
             factors.append(factor)
         if any(factor != (1.0, 1.0) for factor in factors) and not self._told_shrunk:
-            print_log(f'{self.path.name} takes {tuple(self.preprocessing.input_size)} (h, w): images of the test '
-                      f'pipeline are {"shrunk to fit" if self.preprocessing.pads else "stretched to it"}', logger='current', level=WARNING)
+            change = 'larger images are shrunk to fit' if self.preprocessing.pads else 'images are stretched to it'
+            print_log(f'{self.path.name} takes {tuple(self.preprocessing.input_size)} (h, w), which is not the size of '
+                      f'the test pipeline: {change}', logger='current', level=WARNING)
             self._told_shrunk = True
         data_samples = list(data_samples) if data_samples is not None else [
             DetDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]

@@ -11,7 +11,7 @@ from maskforge.datasets.pipeline import Pipeline
 from maskforge.export import find_test_pipeline
 from maskforge.inference.image_list import InputImage
 from maskforge.inference.onnx_model import OnnxModel
-from maskforge.registry import SCOPE
+from maskforge.registry import MODELS, SCOPE
 from maskforge.structures import DetDataSample
 
 
@@ -25,8 +25,17 @@ class Predictor(Protocol):
         """Predict a batch of prepared images."""
 
 
-def make_predictor(model: BaseModel, cfg: Config | None) -> Predictor:
-    """The predictor for what :func:`~maskforge.inference.load_model.load_model` returned."""
+def make_predictor(model: BaseModel, cfg: Config | None, *, tta: bool = False) -> Predictor:
+    """The predictor for what :func:`~maskforge.inference.load_model.load_model` returned.
+
+    Args:
+        tta: test-time augmentation by ``tta_model`` and ``tta_pipeline`` of the config.
+
+    Raises:
+        ValueError: ``tta`` with an ONNX file, or with a config that has no such keys.
+    """
+    if tta:
+        return AugmentedPredictor(model, cfg)
     return OnnxPredictor(model) if isinstance(model, OnnxModel) else TorchPredictor(model, cfg)
 
 
@@ -39,12 +48,17 @@ class TorchPredictor:
 
     def __init__(self, model: BaseModel, cfg: Config) -> None:
         self.model = model
-        steps = [step for step in find_test_pipeline(cfg) if not _is(step, 'LoadAnnotations')]
-        if not steps:
-            raise ValueError('the config has no test pipeline: test_dataloader.dataset.pipeline is not set.')
+        steps = [step for step in self.find_steps(cfg) if not _is(step, 'LoadAnnotations')]
         # images are read here, so that files and arrays take the same way and a broken file is named
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or SCOPE):
             self.pipeline = Pipeline([step for step in steps if not _is(step, 'LoadImage')])
+
+    def find_steps(self, cfg: Config) -> list:
+        """The pipeline that images go through."""
+        steps = find_test_pipeline(cfg)
+        if not steps:
+            raise ValueError('the config has no test pipeline: test_dataloader.dataset.pipeline is not set.')
+        return steps
 
     def prepare(self, image: InputImage, image_id: int) -> dict:
         """Read and transform one image."""
@@ -53,19 +67,53 @@ class TorchPredictor:
         results = dict(img=pixels, img_path=str(image.path or image.name), img_id=image_id, height=shape[0],
                        width=shape[1], img_shape=shape, ori_shape=shape, instances=[])
         packed = self.pipeline(results)
-        sample = packed['data_samples']
-        sample.set_metainfo(dict(img_path=results['img_path'], img_id=image_id, ori_shape=shape))
+        samples = packed['data_samples']
+        for sample in samples if isinstance(samples, (list, tuple)) else [samples]:
+            sample.set_metainfo(dict(img_path=results['img_path'], img_id=image_id, ori_shape=shape))
         return packed
 
     def predict(self, prepared: Sequence[dict]) -> list[DetDataSample]:
         """Run the model; the predictions come back on the CPU."""
-        data = dict(inputs=[entry['inputs'] for entry in prepared],
-                    data_samples=[entry['data_samples'] for entry in prepared])
+        data = self.collate(prepared)
         with torch.no_grad():
             samples = self.model.test_step(data)
         for sample in samples:
             sample.pred_instances = sample.pred_instances.to('cpu')
         return list(samples)
+
+
+    def collate(self, prepared: Sequence[dict]) -> dict:
+        """What ``model.test_step`` takes."""
+        return {key: [entry[key] for entry in prepared] for key in ('inputs', 'data_samples')}
+
+
+class AugmentedPredictor(TorchPredictor):
+    """Predicts several views of every image and merges them, as ``tools/test.py --tta`` does.
+
+    Raises:
+        ValueError: an ONNX file; a config without ``tta_model`` or ``tta_pipeline``.
+    """
+
+    def __init__(self, model: BaseModel, cfg: Config | None) -> None:
+        if isinstance(model, OnnxModel) or cfg is None:
+            raise ValueError('test-time augmentation needs a checkpoint and its config: an ONNX file has one fixed way '
+                             'of testing')
+        missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+        if missing:
+            raise ValueError(f'test-time augmentation: the config has no {" and no ".join(missing)}; add '
+                             "'maskforge::_base_/tta.py' to _base_")
+        super().__init__(model, cfg)
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or SCOPE):
+            self.model = MODELS.build(dict(cfg.tta_model, module=model)).eval()
+
+    def find_steps(self, cfg: Config) -> list:
+        """The pipeline that makes the views."""
+        return cfg.tta_pipeline
+
+    def collate(self, prepared: Sequence[dict]) -> dict:
+        """For every view a batch of images."""
+        return {key: [list(view) for view in zip(*(entry[key] for entry in prepared))]
+                for key in ('inputs', 'data_samples')}
 
 
 class OnnxPredictor:

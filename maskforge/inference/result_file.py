@@ -50,19 +50,24 @@ class Journal:
         path: the journal file.
         settings: what must be equal for results to be mixed; kept in the first line.
         resume: go on from the file; False starts anew.
+        beside: pattern of other journals in the folder, whose images count as finished (of processes that share the
+            job, now or before).
 
     Raises:
         ValueError: the file belongs to a job with other settings; the differences are named.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        self.path, self.entries = path, {}
+    def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool,
+                 beside: str | None = None) -> None:
+        self.path, self.entries, self.beside = path, {}, beside
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings = json.loads(json.dumps(settings))
+        settings = self.settings = json.loads(json.dumps(settings))
         lines = _whole_lines(path) if resume and path.exists() else []
         if lines:
             _check_settings(lines[0], settings, path)
             self.entries = {line['name']: line for line in lines[1:]}
+        if resume:
+            self.read_beside()
         # rewritten, so that what follows a torn line never sticks to it
         write_atomically(path, ''.join(json.dumps(line) + '\n' for line in [settings, *self.entries.values()]).encode())
         self._file = path.open('a', encoding='utf-8')
@@ -73,6 +78,23 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
         self.entries.update({entry['name']: entry for entry in entries})
+
+    def read_beside(self) -> None:
+        """Take over what the other journals hold."""
+        for path in self._others():
+            lines = _whole_lines(path)
+            if lines:
+                _check_settings(lines[0], self.settings, path)
+                self.entries.update({line['name']: line for line in lines[1:]})
+
+    def remove(self) -> None:
+        """Delete the file and those beside it."""
+        for path in [self.path, *self._others()]:
+            path.unlink()
+
+    def _others(self) -> list[Path]:
+        found = self.path.parent.glob(self.beside) if self.beside else ()
+        return sorted(path for path in found if path != self.path)
 
     def close(self) -> None:
         """Close the file; it stays until the result is written."""

@@ -53,9 +53,9 @@ class _PluginNode(torch.autograd.Function):
     @staticmethod
     def symbolic(graph, value, shapes, starts, locations, weights, version):
         """The node, with the output's type so that what follows keeps its shapes."""
-        node = graph.op(f'{PLUGIN_DOMAIN}::{PLUGIN_NAME}', value, shapes, starts, locations, weights, name_s=PLUGIN_NAME,
-                        plugin_version_s=version, plugin_namespace_s='')
-        whole, queries = value.type().sizes(), locations.type().sizes()
+        node = graph.op(f'{PLUGIN_DOMAIN}::{PLUGIN_NAME}', value, shapes, starts, locations, weights,
+                        name_s=PLUGIN_NAME, plugin_version_s=version, plugin_namespace_s='')
+        whole, queries = value.type().varyingSizes(), locations.type().varyingSizes()
         if whole is not None and queries is not None:
             node.setType(value.type().with_sizes([whole[0], queries[1], *whole[2:]]))
         return node

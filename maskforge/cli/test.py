@@ -22,6 +22,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', metavar='FILE.json', help='write all predictions as COCO results')
     parser.add_argument('--show-dir', metavar='DIR', help='write the images with predictions drawn')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation by tta_model and tta_pipeline')
+    parser.add_argument('--conf-threshold', type=float, metavar='S',
+                        help='drop predictions with a lower score before they are scored (test_cfg.conf_threshold, 0)')
     add_processes(parser)
     return parser
 
@@ -59,6 +61,8 @@ def test_config(args: argparse.Namespace) -> 'Config':
         cfg.load_from = None
         _register_onnx_model()
         cfg.model = dict(type='OnnxModel', path=args.checkpoint)
+    if args.conf_threshold is not None:
+        cfg.test_cfg = {**cfg.test_cfg, 'conf_threshold': args.conf_threshold}
     if args.out:
         _dump_to(cfg, args.out)
     if args.show_dir:

@@ -26,15 +26,22 @@ class EvaluationLoop(BaseLoop):
         dataloader: loader or its config.
         evaluator: evaluator, or configs of metrics.
         fp16: predict in half precision (float16 on GPUs, bfloat16 on CPUs).
+        conf_threshold: predicted instances with a lower score are dropped before metrics and hooks see them; images
+            that are left without any still count.
+
+    Raises:
+        ValueError: a threshold outside [0, 1].
     """
 
     stage: str
 
     def __init__(self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *,
-                 fp16: bool = False) -> None:
+                 fp16: bool = False, conf_threshold: float | int = 0.) -> None:
+        if not 0 <= conf_threshold <= 1:
+            raise ValueError(f'{self.stage}_cfg.conf_threshold={conf_threshold} must lie in 0 .. 1.')
         super().__init__(runner, runner.build_dataloader(dataloader, seed=runner.seed, evaluation=True))
         self.evaluator = runner.build_evaluator(evaluator)
-        self.fp16 = fp16
+        self.fp16, self.conf_threshold = fp16, conf_threshold
         metainfo = runner.adopt_dataset(self.dataloader, f'{self.stage}_dataloader')
         if metainfo is not None:
             self.evaluator.dataset_meta = metainfo
@@ -85,10 +92,17 @@ class EvaluationLoop(BaseLoop):
         runner.call_hook(f'before_{stage}_iter', batch_idx=idx, data_batch=data_batch)
         with self.precision():
             step = runner.model.val_step if stage == 'val' else runner.model.test_step
-            outputs = step(data_batch)
+            outputs = [self._above(sample) for sample in step(data_batch)]
         self._batch_counts.append(len(outputs))
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         runner.call_hook(f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+    def _above(self, sample: Any) -> Any:
+        """The sample without instances below the threshold."""
+        found = sample.get('pred_instances') if self.conf_threshold > 0 else None
+        if found is not None:
+            sample.pred_instances = found[found.scores >= self.conf_threshold]
+        return sample
 
     def precision(self) -> AbstractContextManager:
         """The context of half precision, if that is on."""

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ('import_time', 'data_loading', 'evaluation_time', 'mask_rcnn_step')
+NAMES = ('import_time', 'data_loading', 'evaluation_time', 'mask_rcnn_step', 'deformable_detr')
 
 
 def main() -> int:

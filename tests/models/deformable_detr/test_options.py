@@ -128,6 +128,7 @@ ROWS = {
     'dec_n_points': (dict(dec_n_points=1), dict(dec_n_points=4), operations, lt),
     'nheads': (dict(nheads=2), dict(nheads=4), lambda *case: raw(*case).logits.sum().item(), ne),
     'backbone depth': (dict(), dict(backbone=dict(depth=34)), operations, lt),
+    'backbone': (dict(), dict(whole_backbone=dict(type='GCViT', arch='gc_vit_xxtiny')), operations, lt),
     'train_backbone': (dict(), dict(train_backbone=False), learning_parts,
                        lambda first, second: first - second == {'backbone'}),
     'freeze': (dict(), dict(freeze=['transformer.encoder', 'levels']), learning_parts,
@@ -163,6 +164,16 @@ def test_option(make_random, images, samples, row):
     first, second, observe, relation = ROWS[row]
     found = [observe(make_random(**options).eval(), images, samples) for options in (first, second)]
     assert relation(*found), found
+
+
+def test_sizes_of_gc_vit(make):
+    """By name: each is larger than the one before."""
+    sizes = []
+    for name in ('xxtiny', 'xtiny', 'tiny', 'small', 'base', 'large'):
+        with torch.device('meta'):
+            model = make(whole_backbone=dict(type='GCViT', arch=f'gc_vit_{name}'))
+        sizes.append(sum(p.numel() for p in model.backbone.parameters()) / 1e6)
+    assert sizes == sorted(sizes) and 10 < sizes[0] < 13 and 190 < sizes[-1] < 205
 
 
 def test_pretrained_backbone(make, tmp_path):

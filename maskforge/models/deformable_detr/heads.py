@@ -45,6 +45,15 @@ class PredictionHeads(nn.Module):
         """The box head of a decoder layer, counted from 0; the encoder's follows the last."""
         return self.box[layer if len(self.box) > 1 else 0]
 
+    def without_loss(self, num_layers: int) -> list[str]:
+        """Names, in the model, of the heads that learn nothing if only the last of the layers has a loss.
+
+        Boxes go detached from layer to layer, so these parameters never have a gradient, which distributed training
+        would wait for.
+        """
+        earlier = range(num_layers - 1) if len(self.cls) > 1 else ()
+        return [f'heads.{kind}.{layer}' for kind in ('cls', 'box') for layer in earlier]
+
 
 def inverse_sigmoid(x: Float[Tensor, '*B'], eps: float = 1e-5) -> Float[Tensor, '*B']:
     """Return log(x / (1 - x)) of probabilities, both parts at least ``eps``."""

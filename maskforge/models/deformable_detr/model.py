@@ -40,7 +40,8 @@ class DeformableDETR(BaseModel):
         dropout_ratio: in the encoder and the decoder.
         with_box_refine: every decoder layer refines the box of the one before, with heads of its own.
         two_stage: queries are the best of one proposal per token; needs ``with_box_refine``.
-        aux_loss: losses after every decoder layer rather than the last alone.
+        aux_loss: losses after every decoder layer rather than the last alone. Without, the separate heads of earlier
+            layers (box refinement) get no gradient and count as frozen.
         mask_value: the attention's values are zero in the padding; False for TAO's weights, which saw it.
         activation_checkpoint: recompute encoder and decoder layers in the backward pass.
         train_backbone: False freezes all of the backbone.
@@ -97,7 +98,8 @@ class DeformableDETR(BaseModel):
             cls_loss_coef=cls_loss_coef, bbox_loss_coef=bbox_loss_coef, giou_loss_coef=giou_loss_coef,
             set_cost_class=set_cost_class, set_cost_bbox=set_cost_bbox, set_cost_giou=set_cost_giou,
             focal_alpha=focal_alpha)
-        self.frozen = (*(() if train_backbone else ('backbone',)), *map(own_name, freeze))
+        self.frozen = (*(() if train_backbone else ('backbone',)), *map(own_name, freeze),
+                       *(() if aux_loss else self.heads.without_loss(dec_layers)))
         freeze_modules(self, self.frozen)
 
     def train(self, mode: bool = True) -> 'DeformableDETR':

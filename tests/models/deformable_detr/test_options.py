@@ -166,6 +166,15 @@ def test_option(make_random, images, samples, row):
     assert relation(*found), found
 
 
+@pytest.mark.parametrize('options', [{}, REFINE, dict(**REFINE, two_stage=True)])
+def test_without_aux_loss_no_gradient_is_waited_for(make_random, images, samples, options):
+    """DistributedDataParallel needs one for every parameter that is not frozen."""
+    model = make_random(aux_loss=False, **options)
+    learning_parts(model, images, samples)
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert any(p.grad is not None for p in model.heads.cls.parameters())
+
+
 def test_sizes_of_gc_vit(make):
     """By name: each is larger than the one before."""
     sizes = []

@@ -7,6 +7,7 @@ from .gathered_metric import GatheredMetric
 from .image_result import ImageResult, ImageTruth
 from .iou_metric import IoUMetric
 from .panoptic_quality import PanopticCounts, count_segments, summarize_quality
+from .pseudo_label_metric import PseudoLabelMetric
 from .voc_metric import VOCMetric
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'ImageTruth',
     'IoUMetric',
     'PanopticCounts',
+    'PseudoLabelMetric',
     'VOCMetric',
     'count_segments',
     'summarize_quality',

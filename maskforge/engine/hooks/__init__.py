@@ -4,9 +4,10 @@ from .det_visualization_hook import DetVisualizationHook
 from .early_stopping_hook import EarlyStoppingHook
 from .ema_hook import EMAHook
 from .logger_hook import LoggerHook
+from .momentum_teacher_hook import MomentumTeacherHook
 from .nan_guard_hook import NaNGuardHook
 from .param_scheduler_hook import ParamSchedulerHook
 from .runtime_info_hook import RuntimeInfoHook
 
-__all__ = ['CheckpointHook', 'DetVisualizationHook', 'EMAHook', 'EarlyStoppingHook', 'LoggerHook', 'NaNGuardHook',
-           'ParamSchedulerHook', 'RuntimeInfoHook']
+__all__ = ['CheckpointHook', 'DetVisualizationHook', 'EMAHook', 'EarlyStoppingHook', 'LoggerHook',
+           'MomentumTeacherHook', 'NaNGuardHook', 'ParamSchedulerHook', 'RuntimeInfoHook']

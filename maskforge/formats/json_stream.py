@@ -101,13 +101,12 @@ class _Reader:
             try:
                 value, end = self.decode(self.text, self.at)
             except json.JSONDecodeError as error:
-                problem = error
+                if not self._more(size):
+                    raise self._error(error.msg) from None
             else:
-                if self.ended or end < len(self.text) or not _OPEN_ENDED.match(self.text, end - 1):
+                if end < len(self.text) or not _OPEN_ENDED.match(self.text, end - 1) or not self._more(size):
                     self.at = end
                     return value
-            if not self._more(size):
-                raise self._error(problem.msg)
             size *= 2  # long values are not tried again after every read
 
     def elements(self) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 from .batch_job import run_inference
 from .image_list import InputImage, list_images
 from .inferencer import Inferencer
-from .label_boxes import label_boxes
+from .label_job import label_boxes
 from .load_model import load_model
 from .onnx_model import OnnxModel
 from .review_page import write_review

@@ -51,7 +51,9 @@ class BoxCropPreprocessor(BaseDataPreprocessor):
         if not training:
             return dict(inputs=clean, data_samples=samples)
         drawn = [sample.metainfo.get('photometric') or {} for sample in samples]
-        return dict(inputs=dict(student=self.normalise(augment(crops, drawn)), teacher=clean), data_samples=samples)
+        with torch.autocast(crops.device.type, enabled=False):  # colours lose too much in half precision
+            changed = self.normalise(augment(crops, drawn))
+        return dict(inputs=dict(student=changed, teacher=clean), data_samples=samples)
 
     def normalise(self, crops: Float[Tensor, '*B 3 c c']) -> Float[Tensor, '*B 3 c c']:
         """Return (crops - mean) / std."""

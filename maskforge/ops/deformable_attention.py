@@ -110,12 +110,12 @@ def _like(tensor: Tensor, value: int) -> Tensor:
     return torch.zeros_like(tensor) + value
 
 
-def _by_grid_sample(*arguments: Tensor) -> Tensor:
-    return _sample_by_levels(_grid_sample, *arguments)
+def _by_grid_sample(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    return _sample_by_levels(_grid_sample, value, level_shapes, locations, weights)
 
 
-def _by_gather(*arguments: Tensor) -> Tensor:
-    return _sample_by_levels(bilinear_gather, *arguments)
+def _by_gather(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    return _sample_by_levels(bilinear_gather, value, level_shapes, locations, weights)
 
 
 #: name -> function of (value, level_shapes, locations, weights)

@@ -98,7 +98,9 @@ class BoxBatches(Dataset):
             image = int(table.image_rows[row])
             height, width = table.size_of(image)
             images[image] = dict(id=image, file_name=table.images.names[image], height=height, width=width)
-            box = table.boxes[row].tolist()
+            x, y, w, h = table.boxes[row].tolist()
+            left, top = max(x, 0.0), max(y, 0.0)
+            box = [left, top, min(x + w, width) - left, min(y + h, height) - top]  # as flagged: 'box_clipped'
             annotations.append(dict(id=row, image_id=image, category_id=1, bbox=box, area=box[2] * box[3], iscrowd=0))
         return dict(images=list(images.values()), annotations=annotations, categories=[dict(id=1, name='object')])
 

@@ -8,12 +8,13 @@ from mmengine.config import Config
 TOY_SIDE = 96
 SIZE_KEYS = ('scale', 'scales', 'crop_size', 'size')
 COCO_DATASETS = ('CocoDataset', 'CityscapesDataset', 'VOCDataset')
+BOX_SETTINGS = ('load_mask', 'test_mode', 'crop_size', 'resample', 'margin_rate', 'test_margin_rate')
 
 
 def num_classes_of(cfg: Config) -> int:
     """K of the config's model."""
     model = cfg.model
-    return model.roi_head.bbox_head.num_classes if 'roi_head' in model else model.num_classes
+    return model.roi_head.bbox_head.num_classes if 'roi_head' in model else model.get('num_classes', 2)
 
 
 def shrink(cfg: Config, root: Path) -> None:
@@ -30,6 +31,11 @@ def shrink(cfg: Config, root: Path) -> None:
             kept = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
             node.clear()
             node.update(kept, type='CocoDataset', ann_file=str(root / 'annotations.json'),
+                        data_prefix=dict(img=str(root)))
+        if node.get('type') == 'BoxCropDataset':
+            kept = {key: node[key] for key in BOX_SETTINGS if key in node}
+            node.clear()
+            node.update(kept, type='BoxCropDataset', ann_file=str(root / 'annotations.json'), min_obj_size=4,
                         data_prefix=dict(img=str(root)))
 
 
@@ -58,5 +64,11 @@ def _thin_rcnn(model: dict) -> None:
                 node[key] = 32
 
 
+def _thin_mal(model: dict) -> None:
+    """Two blocks of width 48; one architecture stays, which of them is tested with the model."""
+    model['backbone'] = dict(model.get('backbone') or {}, embed_dim=48, depth=2, num_heads=4)
+    model.update(mask_head_hidden_channel=24, mask_head_out_channel=16, crf_num_iter=3)
+
+
 # one entry a family
-THIN: dict[str, Callable[[dict], None]] = {'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn}
+THIN: dict[str, Callable[[dict], None]] = {'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn, 'MAL': _thin_mal}

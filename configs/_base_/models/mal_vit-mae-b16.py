@@ -1,0 +1,28 @@
+"""MAL with ViT-B/16, pretrained as a masked autoencoder."""
+model = dict(
+    type='MAL',
+    arch='vit-mae-base/16',
+    data_preprocessor=dict(
+        type='BoxCropPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='timm://vit_base_patch16_224.mae')),
+    frozen_stages=[-1],
+    mask_head_num_convs=4,
+    mask_head_hidden_channel=256,
+    mask_head_out_channel=256,
+    teacher_momentum=0.996,
+    crf_kernel_size=3,
+    crf_num_iter=100,
+    crf_zeta=0.1,
+    crf_value_low=0.1,
+    crf_value_high=0.9,
+    loss_mil_weight=4.0,
+    loss_crf_weight=0.5,
+    loss_mil_step=1000,
+    loss_crf_step=4000,
+    mask_thres=[0.1],
+    use_mixed_model_test=False,
+    use_teacher_test=False,
+    use_flip_test=False)

@@ -23,6 +23,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--opset-version', type=int, metavar='N', help='operator set of the file')
     parser.add_argument('--input-height', type=int, metavar='H', help='pixels')
     parser.add_argument('--input-width', type=int, metavar='W', help='pixels')
+    parser.add_argument('--input-channel', type=int, choices=(1, 3), help='1: the file takes grey images')
+    parser.add_argument('--exporter', choices=('auto', 'dynamo', 'torchscript'), help='of torch (auto: by the opset)')
+    parser.add_argument('--plugin', dest='on_cpu', action='store_false', default=None,
+                        help="write TensorRT's plugin nodes (on_cpu=False); the file then runs in TensorRT only")
     parser.add_argument('--batch-size', type=int, metavar='N', help='-1 is dynamic')
     parser.add_argument('--dynamic-size', action='store_true', default=None, help='height and width stay dynamic')
     parser.add_argument('--check-images', nargs='+', metavar='PATH', help='images or folders to compare on')
@@ -53,8 +57,8 @@ def export_config(args: argparse.Namespace) -> 'Config':
     if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg.resume, cfg.load_from = False, args.checkpoint
-    names = ('onnx_file', 'opset_version', 'input_height', 'input_width', 'batch_size', 'dynamic_size', 'check_images',
-             'check')
+    names = ('onnx_file', 'opset_version', 'input_height', 'input_width', 'input_channel', 'exporter', 'on_cpu',
+             'batch_size', 'dynamic_size', 'check_images', 'check')
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     cfg.export_cfg = {'type': 'ExportLoop', **(cfg.get('export_cfg') or {}), **given}
     return cfg

@@ -82,7 +82,7 @@ def make_batches(paths: Sequence[Path], preprocessing: Preprocessing,
     for group in preprocessing.groups(inputs, batch_size if batch_size > 0 else None):
         if batch_size > 0:
             picks.append([group[index % len(group)] for index in range(batch_size)])
-        elif len(inputs) > 1:
+        elif len(inputs) > 1 or not preprocessing.pads:
             # an image alone of its size still makes a batch of two
             picks.append(group if len(group) > 1 else group * 2)
     return [([names[i] for i in pick], preprocessing.stack([inputs[i] for i in pick])) for pick in picks]

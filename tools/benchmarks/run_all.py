@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ('import_time', 'data_loading', 'evaluation_time', 'mask_rcnn_step', 'deformable_detr')
+NAMES = ('import_time', 'data_loading', 'evaluation_time', 'mask_rcnn_step', 'deformable_detr', 'mean_field')
 
 
 def main() -> int:

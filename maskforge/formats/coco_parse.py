@@ -168,7 +168,7 @@ def _check_boxes(found: Annotations, positions: np.ndarray, images: Images, defe
             box, (width, height) = found.boxes[row].tolist(), sizes[row].tolist()
             text = problem.format(box=box, width=width, height=height, overhang=overhang[row])
             image = images.names[found.image_rows[row]]
-            defects.append(Defect(_name(found.ids[row], positions[row], image), text, severity))
+            defects.append(Defect(_name(found.ids[row], int(positions[row]), image), text, severity))
 
     report(~finite, 'bbox {box} has a value that is not finite', 'error')
     report(outside, 'bbox {box} (x, y, width, height) lies outside the image of {width} x {height} pixels', 'error')

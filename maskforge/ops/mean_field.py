@@ -120,7 +120,8 @@ def box_profile(starts: Float[Tensor, ' B'], ends: Float[Tensor, ' B'], crop_siz
     return F.interpolate(inside[:, None], size=side, mode='linear', align_corners=False)[:, 0]
 
 
-def _check(kernel_size: int, num_iter: int, zeta: float, low: float, high: float, form: str, dilation: int) -> None:
+def _check(kernel_size: int, num_iter: int, zeta: float | int, low: float, high: float, form: str,
+           dilation: int) -> None:
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f'crf_kernel_size={kernel_size} must be odd, so that a window has a centre.')
     if num_iter < 0 or dilation < 1 or zeta <= 0:

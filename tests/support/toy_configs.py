@@ -7,14 +7,18 @@ from mmengine.config import Config
 
 TOY_SIDE = 96
 SIZE_KEYS = ('scale', 'scales', 'crop_size', 'size')
-COCO_DATASETS = ('CocoDataset', 'CityscapesDataset', 'VOCDataset')
+COCO_DATASETS = ('CocoDataset', 'CityscapesDataset', 'VOCDataset', 'CocoSourcesDataset')
+KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'min_box_side', 'label_mode', 'num_classes')
+DETR_SIZES = dict(scales=(64, 80), random_resize_max_size=TOY_SIDE, train_random_resize=(64, ),
+                  train_random_crop_min=48, train_random_crop_max=64)
 BOX_SETTINGS = ('load_mask', 'test_mode', 'crop_size', 'resample', 'margin_rate', 'test_margin_rate')
 
 
 def num_classes_of(cfg: Config) -> int:
-    """K of the config's model."""
+    """How many categories the drawn data needs for the config's model."""
     model = cfg.model
-    return model.roi_head.bbox_head.num_classes if 'roi_head' in model else model.get('num_classes', 2)
+    by_id = any(node.get('label_mode') == 'category_id' for node in walk(cfg._cfg_dict))
+    return model.roi_head.bbox_head.num_classes if 'roi_head' in model else model.get('num_classes', 2) - by_id
 
 
 def shrink(cfg: Config, root: Path) -> None:
@@ -28,10 +32,14 @@ def shrink(cfg: Config, root: Path) -> None:
             node['pretrained'] = False
         node.update({key: _toy_scale(node[key]) for key in SIZE_KEYS if key in node})
         if node.get('type') in COCO_DATASETS:
-            kept = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
+            kept = {key: node[key] for key in KEPT if key in node}
             node.clear()
             node.update(kept, type='CocoDataset', ann_file=str(root / 'annotations.json'),
                         data_prefix=dict(img=str(root)))
+        if node.get('type') == 'DETRTrainTransform':
+            node.update(DETR_SIZES)
+        if node.get('type') == 'DETRTestTransform':
+            node.update(test_random_resize=64, random_resize_max_size=TOY_SIDE)
         if node.get('type') == 'BoxCropDataset':
             kept = {key: node[key] for key in BOX_SETTINGS if key in node}
             node.clear()
@@ -70,5 +78,14 @@ def _thin_mal(model: dict) -> None:
     model.update(mask_head_hidden_channel=24, mask_head_out_channel=16, crf_num_iter=3)
 
 
+def _thin_detr(model: dict) -> None:
+    """Two layers each way, 32 channels, 20 queries; levels, refinement and stages stay."""
+    model.update(hidden_dim=32, nheads=2, enc_layers=2, dec_layers=2, dim_feedforward=32, num_queries=20)
+    backbone = model['backbone']
+    backbone.update(dict(base_channels=8) if backbone['type'] == 'ResNet' else dict(
+        embed_dim=8, depths=(1, 2, 1, 1), num_heads=(1, 1, 2, 2)))
+
+
 # one entry a family
-THIN: dict[str, Callable[[dict], None]] = {'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn, 'MAL': _thin_mal}
+THIN: dict[str, Callable[[dict], None]] = {
+    'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn, 'MAL': _thin_mal, 'DeformableDETR': _thin_detr}

@@ -108,7 +108,7 @@ def test_an_axis_that_was_fixed_in_silence_is_an_error(runner, images, monkeypat
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(batch_size=0), 'batch_size=0 must be -1'), (dict(input_channel=1), 'input_channel=1')])
+    (dict(batch_size=0), 'batch_size=0 must be -1'), (dict(input_channel=2), 'input_channel=2')])
 def test_bad_arguments(runner, options, message):
     with pytest.raises(ValueError, match=message):
         ExportLoop(runner, **options)

@@ -51,6 +51,8 @@ class BoxCropDataset(BaseDetDataset):
         flip_prob: in training, probability of a mirrored crop.
         border: 'wrap' or 'zero', what a crop shows beyond the image; constant borders mislead the colour kernel.
         resample: 'cv2' or 'pil_bicubic' (see :func:`resize_crop`).
+        wrap_box_mask: the box's mask goes on at the other side as the image does, as released weights were trained;
+            samples then have ``box_period``, width and height of the image in pixels of the crop.
 
     Raises:
         ValueError: no box is left, and why; a mask is missing with ``load_mask``; a setting that does not exist.
@@ -59,7 +61,7 @@ class BoxCropDataset(BaseDetDataset):
     def __init__(self, *args: Any, crop_size: int = 512, load_mask: bool = False, min_obj_size: float | int = 2048,
                  max_obj_size: float | int = 1e10, margin_rate: tuple[float, float] = (0., 1.2),
                  test_margin_rate: float = 0.6, flip_prob: float = 0.5, border: str = 'wrap', resample: str = 'cv2',
-                 **kwargs: Any) -> None:
+                 wrap_box_mask: bool = False, **kwargs: Any) -> None:
         if border not in BORDERS or resample not in RESAMPLES:
             raise ValueError(f'BoxCropDataset: border={border!r} must be one of {", ".join(BORDERS)} and '
                              f'resample={resample!r} one of {", ".join(RESAMPLES)}.')
@@ -68,7 +70,7 @@ class BoxCropDataset(BaseDetDataset):
         self.crop_size, self.load_mask = crop_size, load_mask
         self.min_obj_size, self.max_obj_size = min_obj_size, max_obj_size
         self.margin_rate, self.test_margin_rate, self.flip_prob = tuple(margin_rate), test_margin_rate, flip_prob
-        self.border, self.resample = border, resample
+        self.border, self.resample, self.wrap_box_mask = border, resample, wrap_box_mask
         self._loader = LoadImageFromFile()
         self._last: tuple[str, np.ndarray] | None = None
         super().__init__(*args, **kwargs)
@@ -112,6 +114,10 @@ class BoxCropDataset(BaseDetDataset):
             img_id=record['img_id'], img_path=record['img_path'], ori_shape=image.shape[:2], ann_id=record['ann_id'],
             category_id=record['category_id'], box=record['box'], crop_box=window, box_in_crop=box,
             box_area=record['box_area'], flip=flip, photometric=photometric))
+        if self.wrap_box_mask:
+            height, width = image.shape[:2]
+            sample.set_metainfo(dict(box_period=(width * self.crop_size / (window[2] - window[0]),
+                                                 height * self.crop_size / (window[3] - window[1]))))
         sample.gt_instances = _truth(record, image.shape[:2])
         return dict(inputs=torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))), data_samples=sample)
 

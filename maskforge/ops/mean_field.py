@@ -105,8 +105,8 @@ def _exact(state: Tensor, box: Tensor, weights: Sequence[Tensor], offsets: Seque
     return state
 
 
-def box_profile(starts: Float[Tensor, ' B'], ends: Float[Tensor, ' B'], crop_size: int,
-                side: int) -> Float[Tensor, 'B side']:
+def box_profile(starts: Float[Tensor, ' B'], ends: Float[Tensor, ' B'], crop_size: int, side: int,
+                periods: Float[Tensor, ' B'] | None = None) -> Float[Tensor, 'B side']:
     """Return how much of each of ``side`` cells along one axis is in the box.
 
     A crop pixel is in the box if its centre is; cells interpolate between pixels, as a bilinear resize of the box's
@@ -114,9 +114,13 @@ def box_profile(starts: Float[Tensor, ' B'], ends: Float[Tensor, ' B'], crop_siz
 
     Args:
         starts, ends: of the box in pixels of the crop.
+        periods: pixels of the crop after which the box comes again; None for once.
     """
     centres = torch.arange(crop_size, device=starts.device) + 0.5
-    inside = ((centres >= starts[:, None]) & (centres < ends[:, None])).float()
+    offsets = centres - starts[:, None]
+    if periods is not None:
+        offsets = offsets.remainder(periods[:, None])
+    inside = ((offsets >= 0) & (offsets < (ends - starts)[:, None])).float()
     return F.interpolate(inside[:, None], size=side, mode='linear', align_corners=False)[:, 0]
 
 

@@ -83,10 +83,10 @@ def test_test_sample(make, image):
     data = make(test_mode=True, load_mask=True)
     item = data[0]
     sample = item['data_samples']
-    window = expand_box((10, 12, 30, 28), (0.3,) * 4)
+    window = expand_box((10., 12., 30., 28.), (0.3,) * 4)
     assert sample.crop_box == window and sample.box == (10, 12, 30, 28) and sample.box_area == 320
     assert (sample.ann_id, sample.category_id, sample.img_id, sample.flip) == (5, 3, 1, False)
-    assert sample.box_in_crop == pytest.approx(box_in_window((10, 12, 30, 28), window, 32))
+    assert sample.box_in_crop == pytest.approx(box_in_window((10., 12., 30., 28.), window, 32))
     np.testing.assert_array_equal(item['inputs'].numpy().transpose(1, 2, 0),
                                   resize_crop(cut_window(image, window, 'wrap'), 32, 'cv2'))
     assert sample.gt_instances.masks.to_bitmaps().shape == (1, HEIGHT, WIDTH)
@@ -112,6 +112,14 @@ def test_flip_mirrors_crop_and_box(make):
     assert mirrored['inputs'].flip(-1).equal(plain['inputs']) and mirrored['data_samples'].flip
     x0, _, x1, _ = plain['data_samples'].box_in_crop
     assert mirrored['data_samples'].box_in_crop[0::2] == pytest.approx((32 - x1, 32 - x0))
+
+
+def test_wrapped_box_masks_return_after_the_image(make):
+    data = make([(2, 4, 50, 30)], test_mode=True, wrap_box_mask=True)
+    sample = data[0]['data_samples']
+    x0, y0, x1, y1 = sample.crop_box
+    assert sample.box_period == pytest.approx((WIDTH * 32 / (x1 - x0), HEIGHT * 32 / (y1 - y0)))
+    assert 'box_period' not in make([(2, 4, 50, 30)], test_mode=True)[0]['data_samples'].metainfo
 
 
 def test_which_boxes_are_taken(make, caplog):

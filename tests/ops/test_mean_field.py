@@ -78,6 +78,13 @@ def test_profile_is_the_resized_box_mask(start, end, crop_size, side):
     torch.testing.assert_close(profile[0], resized[0])
 
 
+def test_profile_of_a_box_that_comes_again():
+    period, start, end = 10.0, -3.0, 2.0
+    expected = [float(any(start + k * period <= x + 0.5 < end + k * period for k in range(-3, 4))) for x in range(16)]
+    profile = box_profile(torch.tensor([start]), torch.tensor([end]), 16, 16, torch.tensor([period]))
+    assert profile[0].tolist() == expected and 0 < sum(expected) < 16
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(kernel_size=2), 'crf_kernel_size=2 must be odd'), (dict(num_iter=-1), 'crf_num_iter=-1'),
     (dict(zeta=0), 'crf_zeta=0'), (dict(low=0.5, high=0.4), '0 < low < high < 1'),

@@ -44,7 +44,7 @@ class MALCriterion(nn.Module):
 
     def forward(self, student: Float[Tensor, 'B S S'], teacher: Float[Tensor, 'B S S'],
                 image: Float[Tensor, 'B 3 c c'], box_in_crop: Float[Tensor, 'B 4'], crop_size: int,
-                step: int) -> dict[str, Tensor]:
+                step: int, *, box_periods: Float[Tensor, 'B 2'] | None = None) -> dict[str, Tensor]:
         """Return ``loss_mil`` and ``loss_crf``.
 
         Args:
@@ -52,11 +52,13 @@ class MALCriterion(nn.Module):
             image: normalised colours for the mean field.
             box_in_crop: xyxy in pixels of the crop.
             step: the run's iteration from 0, for the warm-ups.
+            box_periods: pixels of the crop after which the box comes again along x and y, where crops and box masks
+                go on at the other side of the image; None for boxes that end at the image.
         """
         ours, theirs = student.float().sigmoid(), teacher.detach().float().sigmoid()
         side = ours.shape[-1]
-        columns, rows = (box_profile(box_in_crop[:, axis], box_in_crop[:, axis + 2], crop_size, side)
-                         for axis in (0, 1))
+        columns, rows = (box_profile(box_in_crop[:, axis], box_in_crop[:, axis + 2], crop_size, side,
+                                     None if box_periods is None else box_periods[:, axis]) for axis in (0, 1))
         box_mask = rows[:, :, None] * columns[:, None, :]
         mil = box_mil_loss(ours, box_mask.amax(2), box_mask.amax(1)).sum() / (len(ours) + COUNT_EPS)
         colours = F.interpolate(image.float(), size=(side, side), mode='bilinear', align_corners=False)

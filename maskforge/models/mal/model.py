@@ -142,9 +142,14 @@ class MAL(BaseModel):
         student = self.student(images['student'], areas)
         with torch.no_grad():
             teacher = self.teacher(images['teacher'], areas)
-        boxes = student.new_tensor([list(sample.box_in_crop) for sample in data_samples])
+        # float32 under mixed precision too: bfloat16 has no whole pixels above 256
+        boxes = torch.tensor([list(sample.box_in_crop) for sample in data_samples], dtype=torch.float32)
+        periods = [sample.metainfo.get('box_period') for sample in data_samples]
+        wraps = {} if None in periods else dict(
+            box_periods=torch.tensor(periods, dtype=torch.float32, device=student.device))
         kernel = images['student' if self.kernel_image == 'student' else 'teacher']
-        return self.criterion(student, teacher, kernel, boxes, kernel.shape[-1], self._step())
+        return self.criterion(student, teacher, kernel, boxes.to(student.device), kernel.shape[-1], self._step(),
+                              **wraps)
 
     def _step(self) -> int:
         """The run's iteration, for the warm-ups; outside a run nothing warms up."""

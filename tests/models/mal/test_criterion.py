@@ -53,6 +53,13 @@ def test_warm_ups(batch, step, mil, crf):
     assert found['loss_crf'].item() == pytest.approx(crf * full['loss_crf'].item())
 
 
+def test_wrapped_boxes_change_the_target(batch):
+    criterion = MALCriterion(crf_num_iter=2)
+    plain, same, wrapped = (criterion(*batch, CROP, step=10**6, box_periods=periods)['loss_mil'].item() for periods in (
+        None, torch.full((2, 2), 100.), torch.full((2, 2), 22.)))
+    assert plain == pytest.approx(same) and wrapped != pytest.approx(plain)
+
+
 def test_weights_scale_and_only_the_student_learns(batch):
     student, teacher, *rest = batch
     student.requires_grad_(), teacher.requires_grad_()

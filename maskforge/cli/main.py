@@ -7,6 +7,7 @@ from maskforge import __version__
 
 VERBS = {
     'quickstart': ('quickstart', 'draw a data set, then train, test, export and infer on it'),
+    'retention': ('retention', 'pseudo-masks against truth: the same training on both (MAL)'),
     'train': ('train', 'train a model'),
     'test': ('test', 'evaluate a checkpoint or an ONNX file'),
     'infer': ('infer', 'draw and write predictions for images and folders'),

@@ -2,15 +2,13 @@
 import argparse
 import json
 import os
-import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from .errors import run_verb
+from .steps import ROOT, best_checkpoint, newest_metrics, run_step
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/quickstart/mask-rcnn_r18_fpn_shapes.py'
 DATA = 'data/shapes'
 MAX_OBJECTS = 4
@@ -39,20 +37,20 @@ def _quickstart(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f'quickstart runs in a clone of the repository; {ROOT / CONFIG} is not there')
     started, work_dir = time.time(), Path(args.work_dir)
     _draw(args.images, args.val_images)
-    _step('Look at the training data', 'tools/analysis_tools/browse_dataset.py', CONFIG,
-          '--output-dir', work_dir / 'browse', '--number', 24)
+    run_step('Look at the training data', 'tools/analysis_tools/browse_dataset.py', CONFIG,
+             '--output-dir', work_dir / 'browse', '--number', 24)
     epochs = [f'train_cfg.max_epochs={args.epochs}'] if args.epochs else []
-    _step('Train and validate', 'tools/train.py', CONFIG, '--work-dir', work_dir,
-          *(['--cfg-options', *epochs] if epochs else []))
-    checkpoint = _checkpoint(work_dir)
-    _step('Test on the held-out images', 'tools/test.py', CONFIG, checkpoint, '--work-dir', work_dir / 'test')
+    run_step('Train and validate', 'tools/train.py', CONFIG, '--work-dir', work_dir,
+             *(['--cfg-options', *epochs] if epochs else []))
+    checkpoint = best_checkpoint(work_dir)
+    run_step('Test on the held-out images', 'tools/test.py', CONFIG, checkpoint, '--work-dir', work_dir / 'test')
     onnx_file = work_dir / 'model.onnx'
-    _step('Export to ONNX and compare with PyTorch', 'tools/export.py', CONFIG, checkpoint,
-          '--work-dir', work_dir / 'export', '--onnx-file', onnx_file)
-    _step('Run the ONNX file', 'tools/infer.py', onnx_file, f'{DATA}/val', '--out-dir', work_dir / 'predictions',
-          '--batch-size', 4, '--min-side', 320, '--score-thr', 0.5)
-    _step('Plot the curves', 'tools/analysis_tools/analyze_logs.py', 'plot_curve', work_dir,
-          '--out', work_dir / 'curves.png')
+    run_step('Export to ONNX and compare with PyTorch', 'tools/export.py', CONFIG, checkpoint,
+             '--work-dir', work_dir / 'export', '--onnx-file', onnx_file)
+    run_step('Run the ONNX file', 'tools/infer.py', onnx_file, f'{DATA}/val', '--out-dir', work_dir / 'predictions',
+             '--batch-size', 4, '--min-side', 320, '--score-thr', 0.5)
+    run_step('Plot the curves', 'tools/analysis_tools/analyze_logs.py', 'plot_curve', work_dir,
+             '--out', work_dir / 'curves.png')
     _report(work_dir, onnx_file, started)
     return 0
 
@@ -63,31 +61,10 @@ def _draw(images: int, val_images: int) -> None:
     draw_shapes(ROOT / DATA, num_train=images, num_val=val_images, max_objects=MAX_OBJECTS)
 
 
-def _step(title: str, script: str, *arguments: object) -> None:
-    """Run one command in the repository, shown as the user would type it.
-
-    Raises:
-        ValueError: the command failed.
-    """
-    words = ['python', script, *map(str, arguments)]
-    print(f'\n== {title}\n$ {shlex.join(words)}', flush=True)
-    done = subprocess.run([sys.executable, *words[1:]], cwd=ROOT)
-    if done.returncode:
-        raise ValueError(f'the step "{title}" ended with exit code {done.returncode}; its output is above')
-
-
-def _checkpoint(work_dir: Path) -> Path:
-    """The best checkpoint of the run, else the last."""
-    from maskforge.checkpoints import find_latest
-    best = sorted((ROOT / work_dir).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    found = best[-1] if best else find_latest(ROOT / work_dir)
-    return Path(os.path.relpath(found, ROOT))
-
-
 def _report(work_dir: Path, onnx_file: Path, started: float) -> None:
     """Write the result page; print the metrics, the ONNX difference and where the files lie."""
     from terminaltables import AsciiTable
-    results = _newest_json(ROOT / work_dir / 'test')
+    results = newest_metrics(work_dir / 'test')
     check = json.loads((ROOT / onnx_file).with_suffix('.check.json').read_text())
     rows = [(name.removeprefix('coco/'), f'{results[name]:.3f}') for name in SHOWN]
     rows += [('largest difference ONNX - PyTorch', f'{check["largest_difference"]:.2e}'),
@@ -97,16 +74,10 @@ def _report(work_dir: Path, onnx_file: Path, started: float) -> None:
     print(AsciiTable([('held-out shapes', 'value'), *rows]).table)
     for label, path in (('result page', page), ('predictions drawn by the ONNX file', work_dir / 'predictions' / 'vis'),
                         ('curves', work_dir / 'curves.png'), ('annotations drawn', work_dir / 'browse' / 'index.html'),
-                        ('ONNX file', onnx_file), ('checkpoint', _checkpoint(work_dir))):
+                        ('ONNX file', onnx_file), ('checkpoint', best_checkpoint(work_dir))):
         if not (ROOT / path).exists():
             raise FileNotFoundError(f'{label}: {ROOT / path} was not written')
         print(f'{label + ":":36}{os.path.relpath(ROOT / path, ROOT)}')
-
-
-def _newest_json(folder: Path) -> dict:
-    """The metrics that the newest test run wrote."""
-    logs = [path for path in folder.rglob('*.json') if path.parent.name != 'vis_data']
-    return json.loads(max(logs, key=lambda path: path.stat().st_mtime).read_text().splitlines()[-1])
 
 
 def _write_page(work_dir: Path, rows: list[tuple[str, str]]) -> Path:

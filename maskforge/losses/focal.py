@@ -1,5 +1,5 @@
 """Focal loss on independent classes (Lin et al., ICCV 2017, equation 5)."""
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,8 +9,8 @@ from maskforge.registry import MODELS
 from .cross_entropy import one_hot
 
 
-def sigmoid_focal_loss(logits: Float[Tensor, '*N'], target: Float[Tensor, '*N'], *, alpha: float | int = 0.25,
-                       gamma: float | int = 2.0) -> Float[Tensor, '*N']:
+def sigmoid_focal_loss(logits: Float[Tensor, '*N'], target: Float[Tensor, '*N'] | Bool[Tensor, '*N'], *,
+                       alpha: float | int = 0.25, gamma: float | int = 2.0) -> Float[Tensor, '*N']:
     """Return the terms, float32: cross entropy weighted by alpha (1 - alpha for target 0) and (1 - p_t)^gamma.
 
     Args:

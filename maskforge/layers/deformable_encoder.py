@@ -77,7 +77,7 @@ def run_layer(layer: nn.Module, *arguments, recompute: bool):
     return layer(*arguments)
 
 
-def token_centres(level_shapes: LevelShapes, like: Tensor) -> list[Float[Tensor, 'S 2']]:
+def token_centres(level_shapes: LevelShapes, like: Tensor) -> list[Float[Tensor, '_ 2']]:
     """Return per level the (x, y) centres of its tokens in pixels, row by row."""
     centres = []
     for height, width in level_shapes:
@@ -99,7 +99,7 @@ def encoder_reference_points(level_shapes: LevelShapes,
     return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
 
 
-def valid_ratios(padding: list[Bool[Tensor, 'B h w']]) -> Float[Tensor, 'B L 2']:
+def valid_ratios(padding: list[Bool[Tensor, 'B _ _']]) -> Float[Tensor, 'B L 2']:
     """Return the part (x, y) of each level that is image: from the first row and column of its padding mask."""
     return torch.stack([torch.stack(((~mask[:, 0]).float().mean(-1), (~mask[:, :, 0]).float().mean(-1)), dim=-1)
                         for mask in padding], dim=1)

@@ -17,6 +17,7 @@ from maskforge.visualization import ResultPage
 PER_PAGE = 120
 THUMBNAIL_SIDE = 300
 _MARGIN = 0.35
+_TINT = 0.2
 _LISTED = 100
 _SHOWN = ('teacher_agreement', 'box_agreement', 'iou', 'score')
 _MASK_COLOR, _BOX_COLOR, _EDGE_COLOR = (80, 255, 60), (255, 255, 255), (0, 0, 0)
@@ -162,11 +163,13 @@ def draw_thumbnail(image: np.ndarray, box: Sequence[float], segmentation: dict, 
     size = max(round((x1 - x0) * factor), 1), max(round((y1 - y0) * factor), 1)
     canvas = cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     mask = np.ascontiguousarray(rle.decode(segmentation)[y0:y1, x0:x1], np.uint8)
-    outlines, _ = cv2.findContours(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), cv2.RETR_LIST,
-                                   cv2.CHAIN_APPROX_NONE)
+    mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    # a tint tells which side of an outline is the mask
+    canvas[mask > 0] = (canvas[mask > 0] * (1 - _TINT) + np.array(_MASK_COLOR) * _TINT).astype(np.uint8)
     corners = [(round((x - x0) * factor), round((y - y0) * factor))
                for x, y in ((box[0], box[1]), (box[0] + box[2], box[1] + box[3]))]
     cv2.rectangle(canvas, *corners, _BOX_COLOR, 1)
-    cv2.drawContours(canvas, outlines, -1, _EDGE_COLOR, 3)
-    cv2.drawContours(canvas, outlines, -1, _MASK_COLOR, 1)
+    cv2.drawContours(canvas, outlines, -1, _EDGE_COLOR, 4)
+    cv2.drawContours(canvas, outlines, -1, _MASK_COLOR, 2)
     return canvas

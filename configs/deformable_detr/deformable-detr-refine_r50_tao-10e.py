@@ -13,8 +13,8 @@ model.pretrained_backbone_path              model.backbone.init_cfg.checkpoint
 train.optim.lr, weight_decay, momentum      optim_wrapper.optimizer
 train.optim.lr_backbone                     optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult (0.1 of lr)
 train.optim.lr_linear_proj_mult             the lr_mult of sampling_offsets and reference_points
-train.optim.lr_scheduler, lr_steps          param_scheduler: MultiStepLR, StepLR, or ReduceOnPlateauLR for AutoReduce
-train.optim.lr_monitor                      ReduceOnPlateauLR(monitor='val_loss' or 'train_loss')
+train.optim.lr_scheduler, lr_steps          param_scheduler: MultiStepLR, StepLR or AutoReduce
+train.optim.lr_monitor                      AutoReduce(monitor='val_loss' or 'train_loss')
 train.clip_grad_norm                        optim_wrapper.clip_grad.max_norm; clip_grad=None for 0
 train.precision                             optim_wrapper.type: OptimWrapper or AmpOptimWrapper
 train.num_epochs, validation_interval       train_cfg

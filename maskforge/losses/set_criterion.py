@@ -9,11 +9,16 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def average_count(count: int, like: Tensor) -> Float[Tensor, '']:
-    """Return the mean over all processes of ``count`` (targets in the batch), at least 1; no transfer to the host."""
+    """Return the mean over all processes of ``count`` (targets in the batch), at least 1; no transfer to the host.
+
+    Without gradients it is this process's own count: validation losses are computed on shares of the data whose numbers
+    of batches differ, so nobody may wait for another process there.
+    """
     total = like.new_tensor(float(count), dtype=torch.float32)
-    if dist.is_distributed():
+    if dist.is_distributed() and torch.is_grad_enabled():
         dist.all_reduce(total)
-    return (total / dist.get_world_size()).clamp(min=1)
+        total = total / dist.get_world_size()
+    return total.clamp(min=1)
 
 
 def sum_by_layer(terms: Float[Tensor, ' M'], layers: Int[Tensor, ' M'], num_layers: int) -> Float[Tensor, ' N']:

@@ -1,19 +1,17 @@
 """A tiny MAL through the Runner: learning, exact resume, accumulation, mixed precision, two processes."""
-import contextlib
 import json
-import random
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from commands import run, scalars
-from mmengine.hooks import Hook
+from interrupted_runs import Interrupted, free_port
 from tiny_mal import draw_boxes, tiny_mal_config
 
 from maskforge.engine import Runner
-from maskforge.registry import HOOKS
+
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 TWO_PROCESSES = '''
 import hashlib, json, sys
@@ -33,39 +31,15 @@ def digest(network):
 
 moved = not torch.equal(start, model.teacher.state_dict()['mask_head.convs.0.conv.weight'])
 print('RESULT', json.dumps([digest(model.student), digest(model.teacher), moved]), flush=True)
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 '''
-
-
-class Interrupted(Exception):
-    pass
-
-
-@HOOKS.register_module(force=True)
-class BreakOff(Hook):
-    """Ends the run after an iteration, as a power cut would."""
-
-    priority = 100
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == self.iteration:
-            raise Interrupted
 
 
 @pytest.fixture(scope='module')
 def drawn(tmp_path_factory):
     """A few pictures with boxes."""
     return draw_boxes(tmp_path_factory.mktemp('boxes'))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def losses(work_dir):
@@ -152,14 +126,6 @@ def test_mixed_precision_on_the_cpu(drawn, tmp_path):
         runs.append(losses(tmp_path / name))
         assert all(p.dtype == torch.float32 and p.isfinite().all() for p in runner.model.parameters())
     assert runs[0] != runs[1] and runs[1] == pytest.approx(runs[0], rel=0.2, abs=0.05)
-
-
-def free_port():
-    for port in random.sample(range(29700, 29741), 41):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(('127.0.0.1', port))
-            return port
-    raise RuntimeError('the ports 29700 to 29740 are all in use')
 
 
 def test_two_processes_keep_their_teachers_equal(drawn, tmp_path):

@@ -57,9 +57,9 @@ class QuadraticWarmupLR(_LearningRate, rules.QuadraticWarmupParamScheduler):
     """See :class:`QuadraticWarmupParamScheduler`."""
 
 
-@PARAM_SCHEDULERS.register_module()
+@PARAM_SCHEDULERS.register_module(name=['ReduceOnPlateauLR', 'AutoReduce'])
 class ReduceOnPlateauLR(_LearningRate, ReduceOnPlateauParamScheduler):
-    """See :class:`ReduceOnPlateauParamScheduler`."""
+    """See :class:`ReduceOnPlateauParamScheduler`; AutoReduce is TAO's name for it."""
 
 
 @PARAM_SCHEDULERS.register_module()

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='maskforge infer', description=(
         'Predict images: drawn pictures and one COCO JSON. An interrupted job goes on where it stopped.'), epilog=(
         'A model that labels boxes (MAL) takes no images but --ann-file, --img-dir and --out (or inference.ann_path, '
-        'img_dir and label_dump_path among --cfg-options), and the other flags of maskforge label, such as --num-gpus.'))
+        'img_dir and label_dump_path among --cfg-options), and the other flags of maskforge label.'))
     parser.add_argument('model', help='config, checkpoint of maskforge, or .onnx file')
     parser.add_argument('inputs', nargs='*', help='images, folders, patterns (none for a model that labels boxes: see '
                         'maskforge label)')

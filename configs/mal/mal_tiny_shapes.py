@@ -1,7 +1,7 @@
 """A small MAL on the drawn shapes: boxes in, masks out, from nothing on two CPU cores.
 
-The data is drawn by ``draw_shapes('data/shapes', num_train=1500, num_val=150)`` of ``maskforge.datasets.synthetic``; the
-masks of its training pictures are never read.
+The data is drawn by ``draw_shapes("data/shapes", num_train=1500, num_val=150)`` of ``maskforge.datasets.synthetic``;
+the masks of its training pictures are never read.
 """
 _base_ = ['../_base_/default_runtime.py']
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from maskforge.models.mal.architectures import backbone_config
 from maskforge.models.mal.compat import Compat, read_compat
+from maskforge.models.mal.criterion import MALCriterion
 from maskforge.models.mal.freezing import frozen_modules
 from maskforge.models.mal.heads import KeyHead, ValueHead
 from maskforge.models.mal.network import MALNetwork
@@ -85,7 +86,7 @@ class MAL(BaseModel):
             ValueHead(channels, mask_head_hidden_channel, mask_head_out_channel, mask_head_num_convs),
             size_bins=self.compat.size_bins, adjust_scale=not not_adjust_scale, frozen=frozen)
         self.teacher = Teacher(self.student)
-        self.criterion = _criterion(
+        self.criterion = MALCriterion(
             crf_kernel_size=crf_kernel_size, crf_num_iter=crf_num_iter, crf_zeta=crf_zeta,
             crf_value_low=crf_value_low, crf_value_high=crf_value_high, mean_field=mean_field or self.compat.mean_field,
             loss_mil_weight=loss_mil_weight, loss_crf_weight=loss_crf_weight, loss_mil_step=loss_mil_step,
@@ -183,11 +184,6 @@ class MAL(BaseModel):
 def _areas(samples: Sequence[DetDataSample]) -> list[float]:
     # from the samples' metainfo, not from tensors: reading a tensor would wait for the device
     return [float(sample.box_area) for sample in samples]
-
-
-def _criterion(**settings) -> nn.Module:
-    from maskforge.models.mal.criterion import MALCriterion
-    return MALCriterion(**settings)
 
 
 def _channels(backbone: nn.Module) -> int:

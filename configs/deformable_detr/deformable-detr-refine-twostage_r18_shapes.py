@@ -1,11 +1,11 @@
 """A small two-stage Deformable DETR on the drawn shapes: trains from nothing on two CPU cores.
 
 The same model as the COCO configs, made thin: half a ResNet-18, 128 channels, two encoder and three decoder layers,
-three levels, 40 queries. The data is drawn by ``maskforge convert shapes data/shapes``.
+three levels, 40 queries. The data is drawn by ``draw_shapes('data/shapes', num_train=1500, num_val=150)`` of
+``maskforge.datasets.synthetic``.
 """
-_base_ = ['../_base_/default_runtime.py']
+_base_ = ['../_base_/datasets/shapes.py', '../_base_/default_runtime.py']
 
-data_root = 'data/shapes/'
 num_classes = 5  # circle, square, triangle, star, cross
 
 model = dict(
@@ -27,41 +27,8 @@ model = dict(
     two_stage=True,
     num_select=40)
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(128, 128), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train/'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val/'),
-        test_mode=True,
-        pipeline=test_pipeline))
-test_dataloader = val_dataloader
-val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric='bbox')
+train_dataloader = dict(batch_size=8)
+val_evaluator = dict(metric='bbox')
 test_evaluator = val_evaluator
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=9, val_interval=3)

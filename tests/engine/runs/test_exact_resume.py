@@ -1,29 +1,10 @@
 """A run that is interrupted and resumed ends with the same bits as an unbroken one."""
 import pytest
 import torch
-from mmengine.hooks import Hook
+from interrupted_runs import Interrupted
 
 from maskforge.checkpoints import load_checkpoint
 from maskforge.engine import Runner
-from maskforge.registry import HOOKS
-
-
-class Interrupted(Exception):
-    pass
-
-
-@HOOKS.register_module(force=True)
-class StopAt(Hook):
-    """Breaks the run off after an iteration, as a power cut would."""
-
-    priority = 100
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == self.iteration:
-            raise Interrupted
 
 
 def by_iteration(interval):
@@ -39,7 +20,7 @@ def with_workers(config, workers):
 def unbroken_and_resumed(config, tmp_path, stop, **changes):
     """Train twice; returns both final checkpoints."""
     finals = []
-    for name, hooks in (('unbroken', []), ('broken', [dict(type='StopAt', iteration=stop)])):
+    for name, hooks in (('unbroken', []), ('broken', [dict(type='BreakOff', iteration=stop)])):
         runner = Runner.from_cfg(config(tmp_path / name, custom_hooks=hooks, **changes))
         if not hooks:
             runner.train()
@@ -110,7 +91,7 @@ def test_samplers_and_batch_samplers_of_users(config, tmp_path):
 
 def test_only_indices_are_skipped(config, tmp_path):
     with pytest.raises(Interrupted):
-        Runner.from_cfg(config(tmp_path, custom_hooks=[dict(type='StopAt', iteration=5)],
+        Runner.from_cfg(config(tmp_path, custom_hooks=[dict(type='BreakOff', iteration=5)],
                                default_hooks=by_iteration(4))).train()
     runner = Runner.from_cfg(config(tmp_path, resume=True, default_hooks=by_iteration(4),
                                     train_cfg=dict(by_epoch=True, max_epochs=1)))

@@ -3,10 +3,12 @@ import difflib
 import inspect
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from maskforge.registry import MODELS, SCOPE
 
@@ -29,12 +31,16 @@ class TimmBackbone(BaseModule):
         init_cfg: MMEngine's initialiser; not together with ``pretrained`` or ``checkpoint``.
         **kwargs: handed to the timm model (``img_size``, ``drop_path_rate``, ``window_size`` ...).
 
+    Images are padded with zeros to whole patches, where a model has patches. A model that works at the size of its
+    training alone raises an error at others; for GC-ViT there is :class:`~maskforge.backbones.gcvit.GCViT`.
+
     Attributes:
         out_channels, strides: channels and stride in pixels of the returned levels.
 
     Raises:
         ValueError: an unknown name (near ones are listed), a model without feature levels, levels it does not have,
-            a plain ViT asked for several levels (all its levels have one stride).
+            a plain ViT asked for several levels (all its levels have one stride); images of a size that the model
+            cannot take.
     """
 
     def __init__(self, model_name: str, *, pretrained: bool = False, checkpoint: str | None = None,
@@ -48,6 +54,7 @@ class TimmBackbone(BaseModule):
         self.out_channels, self.strides = tuple(info.channels()), tuple(info.reduction())
         self.frozen, self.frozen_prefixes, self.norm_eval = frozen, tuple(frozen_prefixes), norm_eval
         self._channels_last = str(getattr(self.timm_model, 'output_fmt', 'NCHW')).endswith('NHWC')
+        self._patch, self._only_size = _patch_size(self.timm_model), _only_size(model_name, kwargs)
         _check_strides(model_name, self.strides)
         _check_prefixes(self.timm_model, self.frozen_prefixes)
         self._freeze()
@@ -81,10 +88,25 @@ class TimmBackbone(BaseModule):
 
     def forward(self, images: Float[Tensor, 'N C H W']) -> tuple[Float[Tensor, 'N _ _ _'], ...]:
         """Return the levels: (N, out_channels[i], ~H / strides[i], ~W / strides[i])."""
-        levels = self.timm_model(images)
+        height, width = self._patch
+        if height * width > 1:
+            images = F.pad(images, (0, -images.shape[-1] % width, 0, -images.shape[-2] % height))
+        levels = self._run(images)
         if self._channels_last:
             levels = [level.permute(0, 3, 1, 2).contiguous() for level in levels]
         return tuple(levels)
+
+    def _run(self, images: Float[Tensor, 'N C H W']) -> list[Tensor]:
+        try:
+            return self.timm_model(images)
+        except (AssertionError, RuntimeError) as error:
+            size = tuple(images.shape[-2:])
+            if isinstance(error, torch.OutOfMemoryError) or self._only_size in (None, size):
+                raise
+            raise ValueError(
+                f"TimmBackbone: timm's '{self.model_name}' is made for images of {self._only_size} and failed at "
+                f"{size} ({error}). Resize and pad to its size, or take a backbone for any size: type='GCViT', "
+                'SwinTransformer or ResNet, or a convolutional model of timm.') from error
 
 
 def _init_cfg(model_name: str, pretrained: bool, checkpoint: str | None, init_cfg: dict | None) -> dict | None:
@@ -129,6 +151,23 @@ def _any_size(architecture: str, kwargs: dict) -> dict:
               if cls.__module__ == module.__name__ and hasattr(cls, 'reset_classifier')]
     accepted = {name for cls in models for name in inspect.signature(cls.__init__).parameters}
     return {name: value for name, value in ANY_SIZE_SWITCHES.items() if name in accepted}
+
+
+def _patch_size(network: nn.Module) -> tuple[int, int]:
+    from timm.layers import PatchEmbed
+
+    return next((tuple(module.patch_size) for module in network.modules() if isinstance(module, PatchEmbed)), (1, 1))
+
+
+def _only_size(model_name: str, kwargs: dict) -> tuple[int, int] | None:
+    """Height and width of a model that may not work at others, None for one that works at any."""
+    import timm
+
+    config = timm.models.get_pretrained_cfg(model_name, allow_unregistered=True)
+    if config is None or not config.fixed_input_size:
+        return None
+    size = kwargs.get('img_size', config.input_size[-2:])
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _check_strides(model_name: str, strides: tuple[int, ...]) -> None:

@@ -76,6 +76,21 @@ def test_exports_to_onnx(tmp_path):
         torch.testing.assert_close(ours.detach(), torch.from_numpy(theirs), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize('wrapped, prefix', [('', None), ('module.', None), ('backbone.', 'backbone.'),
+                                             ('module.backbone.', 'backbone')])
+def test_pretrained_weights_under_several_names(tmp_path, wrapped, prefix):
+    """Of timm, of several processes, of a detector; averaged copies beside them are left alone."""
+    torch.manual_seed(0)
+    source = GCViT(**SMALL).state_dict()
+    state = {f'{wrapped}{name}': value for name, value in source.items()}
+    outer = 'module.' if wrapped.startswith('module.') else ''
+    averaged = {f'{outer}ema_{name.replace(".", "_")}': value + 1 for name, value in source.items()}
+    torch.save(dict(state_dict={**state, **averaged}), tmp_path / 'weights.pth')
+    model = GCViT(**SMALL, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'), prefix=prefix))
+    model.init_weights()
+    assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize('settings, message', [
     (dict(arch='gc_vit_giant'), 'not one of gc_vit_xxtiny'),
     (dict(out_indices=(2, 1)), r'rising levels in 0 \.\. 3'),

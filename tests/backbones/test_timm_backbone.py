@@ -20,6 +20,32 @@ def test_levels_are_channels_first_with_the_announced_sizes(name, kwargs, channe
     assert [tuple(level.shape) for level in levels] == [(1, c, 128 // s, 192 // s) for c, s in zip(channels, strides)]
 
 
+@pytest.mark.parametrize('name, kwargs', [
+    ('swin_tiny_patch4_window7_224', dict(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2))),
+    ('resnet18', dict(out_indices=(1, 2, 3, 4))), ('pvt_v2_b0', {})])
+@pytest.mark.parametrize('size', [(75, 101), (130, 250)])
+def test_sizes_of_no_stride(name, kwargs, size):
+    """As batches of several scales have them; levels are rounded up, and the image lies at their upper left."""
+    model = TimmBackbone(name, **kwargs).eval()
+    with torch.no_grad():
+        levels = model(torch.rand(1, 3, *size))
+    assert [tuple(level.shape[-2:]) for level in levels] == [
+        (-(-size[0] // stride), -(-size[1] // stride)) for stride in model.strides]
+
+
+def test_padding_to_patches_is_padding_of_the_image():
+    model = TimmBackbone('swin_tiny_patch4_window7_224', embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2))
+    images = torch.rand(1, 3, 61, 62)
+    padded = torch.nn.functional.pad(images, (0, 2, 0, 3))
+    with torch.no_grad():
+        assert all(torch.equal(one, other) for one, other in zip(model.eval()(images), model(padded)))
+
+
+def test_a_model_of_one_size_says_so():
+    with pytest.raises(ValueError, match=r"made for images of \(224, 224\) and failed at \(64, 96\).*type='GCViT'"):
+        TimmBackbone('gcvit_xxtiny')(torch.rand(1, 3, 64, 96))
+
+
 def test_plain_transformer_with_several_levels_is_an_error():
     with pytest.raises(ValueError, match='plain transformer: all its levels have stride 16'):
         TimmBackbone('vit_tiny_patch16_224')

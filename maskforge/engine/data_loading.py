@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 from maskforge.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 
 from .keyed_sampler import KeyedSampler, SkippingBatchSampler
+from .model_preparation import accepts_argument
 from .seeded_dataset import SeededDataset
 
 
@@ -45,6 +46,28 @@ def build_dataloader(cfg: DataLoader | dict, *, seed: int, evaluation: bool = Fa
         cfg.pop('prefetch_factor', None)
     return DataLoader(**batching, collate_fn=collate_fn, generator=generator,
                       worker_init_fn=partial(_init_worker, then=init_fn), **cfg)
+
+
+def with_epoch_length(cfg: DataLoader | dict, iterations: int) -> dict:
+    """Return the loader's config with epochs of so many iterations, whatever the size of the data set.
+
+    Raises:
+        ValueError: the sampler cannot do it, or a length is set there already.
+    """
+    key = f'train_cfg.iters_per_epoch={iterations}'
+    if not isinstance(iterations, int) or iterations < 1:
+        raise ValueError(f'{key} must be a positive whole number.')
+    sampler = cfg.get('sampler') if isinstance(cfg, dict) else None
+    if not isinstance(sampler, dict):
+        raise ValueError(f"{key} needs a config of the sampler: train_dataloader.sampler=dict(type='DefaultSampler').")
+    if sampler.get('num_samples') or cfg.get('num_batch_per_epoch'):
+        raise ValueError(f'{key}, but train_dataloader sets the length of an epoch too (sampler.num_samples or '
+                         'num_batch_per_epoch); keep one of them.')
+    kind = DATA_SAMPLERS.get(sampler['type']) if isinstance(sampler['type'], str) else sampler['type']
+    if not accepts_argument(kind, 'num_samples'):
+        raise ValueError(f'{key}: {kind.__name__} has epochs of the length of the data set. DefaultSampler, '
+                         'UniformSampler and NonUniformSampler can have others.')
+    return {**cfg, 'sampler': {**sampler, 'num_samples': iterations * batch_size_of(cfg) * get_world_size()}}
 
 
 def skip_batches(loader: DataLoader, batches: int) -> bool:

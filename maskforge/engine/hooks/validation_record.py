@@ -13,7 +13,7 @@ from mmengine import dist
 from maskforge.checkpoints import write_atomically
 
 FILE_NAME = 'validation_state.json'
-_PREFIXES = ('best_', 'early_stopping')
+_PREFIXES = ('best_', 'early_stopping', 'training_sums')
 _KEPT = 50
 
 

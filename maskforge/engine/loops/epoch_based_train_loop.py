@@ -7,6 +7,7 @@ from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from maskforge.engine.data_loading import with_epoch_length
 from maskforge.registry import LOOPS
 
 from .train_loop import TrainLoop
@@ -22,12 +23,21 @@ class EpochBasedTrainLoop(TrainLoop, _EpochBasedTrainLoop):
     Args:
         runner, dataloader, val_begin, val_interval, dynamic_intervals: see :class:`TrainLoop`, in epochs.
         max_epochs: number of epochs.
+        iters_per_epoch: iterations of an epoch, over all records in turn: an epoch takes up where the one before has
+            stopped. (``train_dataloader.sampler.num_samples`` says the same in samples.) By default an epoch is one
+            pass over the data.
+
+    Raises:
+        ValueError: a number out of range; no batches; ``iters_per_epoch`` with a sampler that cannot follow it.
     """
 
     unit = 'epoch'
 
     def __init__(self, runner, dataloader: DataLoader | dict, max_epochs: int, val_begin: int = 1,
-                 val_interval: int = 1, dynamic_intervals: Sequence[tuple[int, int]] | None = None) -> None:
+                 val_interval: int = 1, dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+                 iters_per_epoch: int | None = None) -> None:
+        if iters_per_epoch is not None:
+            dataloader = with_epoch_length(dataloader, iters_per_epoch)
         super().__init__(runner, dataloader, val_begin=val_begin, val_interval=val_interval,
                          dynamic_intervals=dynamic_intervals)
         if int(max_epochs) != max_epochs or max_epochs < 0:

@@ -25,7 +25,7 @@ class ToyRunner:
         self.max_epochs, self.length, self.max_iters = epochs, length, epochs * length
         self.train_dataloader = range(length)
         self.train_loop = SimpleNamespace(stop_training=False)
-        self._train_loop = self.train_loop
+        self._train_loop, self.val_loop = self.train_loop, SimpleNamespace()
         self.iter = self.epoch = 0
         self._resume, self._load_from = False, None
         self.metrics = iter(())

@@ -138,3 +138,43 @@ def test_validation_that_was_cut_off_is_made_up_for(config, tmp_path, monkeypatc
         Runner.from_cfg(config(tmp_path)).train()
     Runner.from_cfg(config(tmp_path, resume=True)).train()
     assert calls == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize('stop', [5, 9, 12])
+def test_plateau_of_the_training_loss(config, tmp_path, stop):
+    """The mean spans the break, also where the break lies within the epoch or right after a validation."""
+    schedule = dict(type='AutoReduce', monitor='train_loss', patience=0, threshold=0.5)
+    runs = unbroken_and_resumed(config, tmp_path, stop, default_hooks=by_iteration(2), param_scheduler=[schedule])
+    assert_same(*runs)
+    states = [runner.param_schedulers[0].state_dict() for runner in runs]
+    assert states[0] == states[1] and states[0]['plateau']['reductions'] > 0
+
+
+def own_epoch_length(length):
+    return dict(by_epoch=True, max_epochs=4, val_interval=2, iters_per_epoch=length)
+
+
+@pytest.mark.parametrize('length', [4, 9])
+@pytest.mark.parametrize('stop', [7, 11])
+def test_epochs_of_a_fixed_length(config, tmp_path, length, stop):
+    runs = unbroken_and_resumed(config, tmp_path, stop, default_hooks=by_iteration(3),
+                                train_cfg=own_epoch_length(length))
+    assert_same(*runs)
+    assert runs[0].iter == 4 * length and runs[0].epoch == 4
+    seen = runs[0].train_dataloader.dataset.seen
+    assert len(seen) == 16 * length
+    counts = [seen.count(index) for index in range(22)]
+    assert max(counts) - min(counts) <= 1, 'an epoch takes up where the one before has stopped'
+
+
+@pytest.mark.parametrize(('length', 'loader', 'message'), [
+    (0, {}, 'must be a positive whole number'),
+    (2.5, {}, 'must be a positive whole number'),
+    (5, dict(sampler=dict(type='DefaultSampler', num_samples=8)), 'sets the length of an epoch too'),
+    (5, dict(num_batch_per_epoch=3), 'sets the length of an epoch too'),
+    (5, dict(sampler=dict(type='InfiniteSampler')), 'InfiniteSampler has epochs of the length of the data set')])
+def test_fixed_lengths_that_cannot_be(config, tmp_path, length, loader, message):
+    changed = config(tmp_path, train_cfg=own_epoch_length(length))
+    changed['train_dataloader'].update(loader)
+    with pytest.raises(ValueError, match=message):
+        Runner.from_cfg(changed).train()

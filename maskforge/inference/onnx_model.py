@@ -107,7 +107,8 @@ class OnnxModel(BaseModel):
     def to_instances(self, output: dict[str, np.ndarray], scale: Sequence[float],
                      ori_shape: tuple[int, int]) -> InstanceData:
         """Outputs of one image as predictions in the original image; see :func:`to_instances`."""
-        return to_instances(output, scale, ori_shape, mask_threshold=self.metadata.get('mask_threshold') or 0.5)
+        return to_instances(output, scale, ori_shape, mask_threshold=self.metadata.get('mask_threshold') or 0.5,
+                            clip=self.metadata.get('clip_boxes', True))
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Run prepared inputs (float32 (3, h, w) each); return the named outputs of each, in the input's frame."""
@@ -155,7 +156,7 @@ def best_queries(logits: np.ndarray, boxes_cxcywh: np.ndarray, size: tuple[int, 
 
 
 def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shape: tuple[int, int], *,
-                 mask_threshold: float = 0.5) -> InstanceData:
+                 mask_threshold: float = 0.5, clip: bool = True) -> InstanceData:
     """Outputs of one image as predictions in the original image.
 
     Args:
@@ -164,11 +165,14 @@ def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shap
         scale: (x, y) from the original image to the input.
         ori_shape: (height, width) of the original image.
         mask_threshold: pixels of a mask have at least this probability.
+        clip: cut boxes to the image; False for models whose own predictions may reach beyond it.
     """
     valid = output['scores'] > 0
     boxes = output['boxes'][valid].astype(np.float32) / np.asarray([*scale, *scale], np.float32)
     height, width = ori_shape[:2]
-    boxes = torch.from_numpy(np.clip(boxes, 0, np.asarray([width, height, width, height], np.float32)))
+    if clip:
+        boxes = np.clip(boxes, 0, np.asarray([width, height, width, height], np.float32))
+    boxes = torch.from_numpy(boxes)
     found = InstanceData(bboxes=boxes, scores=torch.from_numpy(output['scores'][valid].astype(np.float32)),
                          labels=torch.from_numpy(output['labels'][valid].astype(np.int64)))
     if 'masks' in output:

@@ -150,6 +150,7 @@ def _metadata(module: DeformableDETRExport, *, stretched: bool) -> dict:
     return {
         'task': 'object_detection', 'model': type(model).__name__, 'num_classes': model.num_classes,
         'num_select': model.num_select, 'score_threshold': model.conf_threshold,
+        'clip_boxes': False,
         'classes': list(meta.get('classes', ())), 'category_ids': list(meta.get('category_ids', ())),
         'palette': [list(colour) for colour in meta.get('palette') or ()],
         'preprocessing': rule, 'outputs': {name: MEANINGS[name] for name in module.names},

@@ -1,5 +1,7 @@
 """Parameter groups from ``paramwise_cfg``, and what errors say."""
 
+import importlib.util
+
 import pytest
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor as Stock

@@ -6,12 +6,12 @@ the masks of its training pictures are never read.
 _base_ = ['../_base_/default_runtime.py']
 
 data_root = 'data/shapes/'
-crop_size = 64
+crop_size = 96
 
 model = dict(
     type='MAL',
     arch='vit-deit-tiny/16',
-    backbone=dict(embed_dim=96, depth=4, num_heads=4, patch_size=4, img_size=crop_size),
+    backbone=dict(embed_dim=96, depth=4, num_heads=4, patch_size=8, img_size=crop_size),
     data_preprocessor=dict(
         type='BoxCropPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
     mask_head_hidden_channel=48,

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from maskforge.registry import MODELS
+from maskforge.backbones.level_checks import check_levels
+from maskforge.registry import MODELS, SCOPE
 
 #: the input size that timm's windows and pooling depths belong to
 NATIVE_SIZE = 224
@@ -73,7 +75,7 @@ class GCViT(BaseModule):
         given = dict(embed_dim=embed_dim, depths=depths, num_heads=num_heads)
         settings |= {name: value for name, value in given.items() if value is not None}
         stages = len(settings['depths'])
-        _check_stages(out_indices, frozen_stages, stages)
+        check_levels('GCViT', out_indices, frozen_stages, stages)
         network = GlobalContextVit(img_size=NATIVE_SIZE, num_classes=0, drop_path_rate=drop_path_rate,
                                    proj_drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, **settings)
         self.stem, self.stages = network.stem, network.stages[:max(out_indices) + 1]
@@ -81,6 +83,12 @@ class GCViT(BaseModule):
         self.out_channels = tuple(settings['embed_dim'] * 2**level for level in self.out_indices)
         self.strides = tuple(STEM_STRIDE * 2**level for level in self.out_indices)
         self._freeze()
+
+    def init_weights(self) -> None:
+        """Load what ``init_cfg`` names; everything else was initialised with the module."""
+        # MMEngine looks initialisers up in the current scope; outside a Runner there is none, and ours would be missed
+        with DefaultScope.overwrite_default_scope(None if DefaultScope.get_current_instance() else SCOPE):
+            super().init_weights()
 
     def forward(self, images: Float[Tensor, 'B 3 H W']) -> tuple[Float[Tensor, 'B _ _ _'], ...]:
         """Return the levels of ``out_indices``; sides are divided by the stride, rounded up."""
@@ -137,10 +145,3 @@ def _arch(name: str) -> GCViTArch:
     if name not in ARCHS:
         raise ValueError(f"GCViT: arch='{name}' is not one of {', '.join(ARCHS)}.")
     return ARCHS[name]
-
-
-def _check_stages(out_indices: Sequence[int], frozen_stages: int, number: int) -> None:
-    if not out_indices or list(out_indices) != [level for level in range(number) if level in out_indices]:
-        raise ValueError(f'GCViT: out_indices={tuple(out_indices)} must be rising levels in 0 .. {number - 1}.')
-    if not -1 <= frozen_stages <= number:
-        raise ValueError(f'GCViT: frozen_stages={frozen_stages} must be in -1 .. {number}.')

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from maskforge.backbones.recompute import recompute
 from maskforge.registry import MODELS
 
 # Statistics and affine terms as buffers: nothing to train, nothing to freeze. ``eps`` is taken from norm_cfg as given.
@@ -56,7 +56,7 @@ class ResidualBlock(BaseModule):
     def forward(self, features: Float[Tensor, 'N C H W']) -> Float[Tensor, 'N _ _ _']:
         """Return relu(shortcut + convolutions)."""
         if self.with_cp and features.requires_grad:
-            return self.relu(checkpoint(self._sum, features, use_reentrant=False))
+            return self.relu(recompute(self, features, run=self._sum))
         return self.relu(self._sum(features))
 
     def _sum(self, features: Tensor) -> Tensor:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from maskforge.registry import MODELS
+from maskforge.backbones.level_checks import check_levels
+from maskforge.registry import MODELS, SCOPE
 
 PATCH = 4
 
@@ -75,7 +77,7 @@ class SwinTransformer(BaseModule):
         from timm.models.swin_transformer import SwinTransformer as TimmSwin
         known = _arch(arch)
         width, depths = embed_dims or known.embed_dims, tuple(depths or known.depths)
-        _check_stages(out_indices, frozen_stages, len(depths))
+        check_levels('SwinTransformer', out_indices, frozen_stages, len(depths))
         network = TimmSwin(
             img_size=224, patch_size=PATCH, num_classes=0, embed_dim=width, depths=depths,
             num_heads=tuple(num_heads or known.num_heads), window_size=window_size or known.window_size,
@@ -97,6 +99,12 @@ class SwinTransformer(BaseModule):
         self.out_channels = tuple(widths[level] for level in self.out_indices)
         self.strides = tuple(PATCH * 2**level for level in self.out_indices)
         self._freeze()
+
+    def init_weights(self) -> None:
+        """Load what ``init_cfg`` names; everything else was initialised with the module."""
+        # MMEngine looks initialisers up in the current scope; outside a Runner there is none, and ours would be missed
+        with DefaultScope.overwrite_default_scope(None if DefaultScope.get_current_instance() else SCOPE):
+            super().init_weights()
 
     def forward(self, images: Float[Tensor, 'B 3 H W']) -> tuple[Float[Tensor, 'B _ _ _'], ...]:
         """Return the levels of ``out_indices``; sides are divided by the stride, rounded up."""
@@ -175,11 +183,3 @@ def _arch(name: str) -> SwinArch:
     if name not in ARCHS:
         raise ValueError(f"SwinTransformer: arch='{name}' is not one of {', '.join(ARCHS)}.")
     return ARCHS[name]
-
-
-def _check_stages(out_indices: Sequence[int], frozen_stages: int, number: int) -> None:
-    if not out_indices or list(out_indices) != [level for level in range(number) if level in out_indices]:
-        raise ValueError(f'SwinTransformer: out_indices={tuple(out_indices)} must be rising levels in 0 .. '
-                         f'{number - 1}.')
-    if not -1 <= frozen_stages <= number:
-        raise ValueError(f'SwinTransformer: frozen_stages={frozen_stages} must be in -1 .. {number}.')

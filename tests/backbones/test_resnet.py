@@ -91,9 +91,9 @@ def test_group_norm_has_its_own_name():
     assert len(model(IMAGES)) == 4
 
 
-def test_activation_checkpointing_gives_the_same_gradients():
+def test_activation_checkpointing_gives_the_same_gradients_and_statistics():
     torch.manual_seed(0)
-    plain, saving = ResNet(18, base_channels=8), ResNet(18, base_channels=8, with_cp=True)
+    plain, saving = (ResNet(18, base_channels=8, norm_eval=False, with_cp=with_cp) for with_cp in (False, True))
     saving.load_state_dict(plain.state_dict())
     grads = []
     for model in (plain, saving):
@@ -101,6 +101,7 @@ def test_activation_checkpointing_gives_the_same_gradients():
         sum(level.square().mean() for level in model(IMAGES)).backward()
         grads.append([p.grad for p in model.parameters()])
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(*grads))
+    assert all(torch.equal(a, b) for a, b in zip(plain.buffers(), saving.buffers()))
 
 
 def test_dilated_stage_keeps_the_resolution():

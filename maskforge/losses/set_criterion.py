@@ -50,3 +50,12 @@ def current_iteration() -> str:
 def overflow_is_expected(device: torch.device) -> bool:
     """Whether the run is in float16, where a loss that is not finite now and then is skipped by the loss scaler."""
     return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
+
+
+def check_labels(labels: Int[Tensor, ' T'], num_classes: int) -> None:
+    """Raise ValueError for labels outside 0 .. ``num_classes`` - 1, where asking costs nothing."""
+    # on a GPU this would wait for the device; the check of the data set's classes has been before
+    if labels.device.type == 'cpu' and len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
+        raise ValueError(f'labels from {labels.min()} to {labels.max()} do not fit num_classes={num_classes}; set '
+                         f"model.num_classes to the data set's number of classes (the largest id + 1 with "
+                         f"label_mode='category_id').")

@@ -13,7 +13,7 @@ from maskforge.engine import Runner
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 TWO_PROCESSES = '''
-import hashlib, json, sys
+import hashlib, json, pathlib, sys
 import torch
 from maskforge.engine import Runner
 
@@ -22,7 +22,7 @@ runner = Runner.from_cfg(json.load(open(sys.argv[1])))
 runner.train()
 parameters = b''.join(p.detach().numpy().tobytes() for p in runner.model.module.parameters())
 state = [hashlib.sha256(parameters).hexdigest(), runner.iter, runner.optim_wrapper.param_groups[0]['lr']]
-print('RESULT', json.dumps(state), flush=True)
+pathlib.Path(sys.argv[2], f'rank{torch.distributed.get_rank()}.json').write_text(json.dumps(state))
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()
 '''
@@ -110,7 +110,7 @@ def test_two_processes_stay_together(some_are_empty, tmp_path, model):
         param_scheduler=[dict(type='AutoReduce', monitor='train_loss', patience=0, threshold=0.5)])
     (tmp_path / 'config.json').write_text(json.dumps(config))
     (tmp_path / 'script.py').write_text(TWO_PROCESSES)
-    done = run(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}',
-               tmp_path / 'script.py', tmp_path / 'config.json')
-    results = [json.loads(line.split('RESULT ', 1)[1]) for line in done.stdout.splitlines() if 'RESULT ' in line]
+    run(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}',
+        tmp_path / 'script.py', tmp_path / 'config.json', tmp_path)
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.glob('rank*.json'))]
     assert len(results) == 2 and results[0] == results[1] and results[0][1:] == [9, pytest.approx(1e-4)]

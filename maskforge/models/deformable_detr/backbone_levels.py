@@ -3,12 +3,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from maskforge.backbones.stages import TIMM, build_stages
 from maskforge.models.deformable_detr.feature_levels import EXTRA_LEVEL
-from maskforge.registry import MODELS
-
-#: timm's networks count from their own stem; all end with the same stage, so levels are counted from there
-TIMM = ('TimmBackbone', 'TIMMBackbone')
-LAST_STAGE = 3
 
 
 def build_backbone(config: Mapping, num_feature_levels: int, indices: Sequence[int]) -> tuple[nn.Module, bool]:
@@ -21,12 +17,9 @@ def build_backbone(config: Mapping, num_feature_levels: int, indices: Sequence[i
     indices = list(indices)
     _check_indices(indices, num_feature_levels)
     stages = [index for index in indices if index != EXTRA_LEVEL]
-    config = dict(config)
-    if config.get('type') in TIMM:
-        backbone = _build_timm(config, stages)
-    else:
+    if config.get('type') not in TIMM:
         _check_given(config, stages, indices)
-        backbone = MODELS.build({'out_indices': tuple(stages), **config})
+    backbone = build_stages(config, stages)
     if len(backbone.out_channels) != len(stages):
         raise ValueError(f'return_interm_indices={indices} needs {len(stages)} levels of the backbone, but its '
                          f'out_indices={tuple(config.get("out_indices", ()))} give {len(backbone.out_channels)}. Make '
@@ -45,20 +38,9 @@ def _check_indices(indices: list[int], num_feature_levels: int) -> None:
         raise ValueError(f'return_interm_indices={indices}: the added level {EXTRA_LEVEL} needs one of the backbone.')
 
 
-def _check_given(config: dict, stages: list[int], indices: list[int]) -> None:
+def _check_given(config: Mapping, stages: list[int], indices: list[int]) -> None:
     given = config.get('out_indices')
     if given is not None and list(given) != stages:
         raise ValueError(f'backbone.out_indices={tuple(given)} are not the stages {tuple(stages)} that '
                          f'return_interm_indices={indices} asks for. Leave backbone.out_indices out, or make them '
                          f'agree.')
-
-
-def _build_timm(config: dict, stages: list[int]) -> nn.Module:
-    if 'out_indices' in config:
-        return MODELS.build(config)
-    backbone = MODELS.build({**config, 'out_indices': tuple(stage - LAST_STAGE - 1 for stage in stages)})
-    # a dilated network ends at 16 instead of 32
-    if any(stride > 4 * 2**stage for stride, stage in zip(backbone.strides, stages)):
-        raise ValueError(f'backbone {config.get("model_name")!r} does not end at stride 32: its last levels have the '
-                         f'strides {backbone.strides}. Choose backbone.out_indices.')
-    return backbone

@@ -10,6 +10,7 @@ from maskforge.losses.giou import paired_giou_loss
 from maskforge.losses.matching import Matches, match
 from maskforge.losses.set_criterion import (
     average_count,
+    check_labels,
     current_iteration,
     name_layers,
     overflow_is_expected,
@@ -132,12 +133,3 @@ def normalised_boxes(sample: DetDataSample) -> Float[Tensor, 'T 4']:
     height, width = sample.img_shape[:2]
     boxes = sample.gt_instances.bboxes.float()
     return xyxy_to_cxcywh(boxes) / boxes.new_tensor([width, height, width, height])
-
-
-def check_labels(labels: Int[Tensor, ' T'], num_classes: int) -> None:
-    """Raise ValueError for labels outside 0 .. ``num_classes`` - 1, where asking costs nothing."""
-    # on a GPU this would wait for the device; the check of the data set's classes has been before
-    if labels.device.type == 'cpu' and len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
-        raise ValueError(f'labels from {labels.min()} to {labels.max()} do not fit num_classes={num_classes}; set '
-                         f"model.num_classes to the data set's number of classes (the largest id + 1 with "
-                         f"label_mode='category_id').")

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from maskforge.layers.attention import MultiHeadAttention
 from maskforge.layers.deformable_encoder import run_layer
 from maskforge.layers.multi_scale_deformable_attention import MultiScaleDeformableAttention
 from maskforge.models.deformable_detr.feature_levels import Tokens
@@ -23,7 +24,7 @@ class DeformableDecoderLayer(nn.Module):
     def __init__(self, embed_dims: int = 256, *, num_heads: int = 8, num_levels: int = 4, num_points: int = 4,
                  feedforward_channels: int = 1024, dropout: float | int = 0.1, mask_value: bool = True) -> None:
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout=dropout, batch_first=True)
+        self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout=dropout)
         self.self_attn_norm = nn.LayerNorm(embed_dims)
         self.cross_attn = MultiScaleDeformableAttention(embed_dims, num_heads, num_levels, num_points,
                                                         mask_value=mask_value)
@@ -41,7 +42,7 @@ class DeformableDecoderLayer(nn.Module):
                 tokens: Tokens) -> Float[Tensor, 'B Q C']:
         """Return the queries' content after the layer."""
         query = x + position
-        attended = self.self_attn(query, query, x, need_weights=False)[0]
+        attended = self.self_attn(query, query, x)
         x = self.self_attn_norm(x + self.dropout(attended))
         attended = self.cross_attn(x + position, value=memory, reference_points=reference_points,
                                    level_shapes=tokens.shapes, padding=tokens.padding)

@@ -28,24 +28,6 @@ TOLERANCE = 1e-4
 SMALLEST_EXAMPLE = 128
 
 
-class ExplicitAttention(nn.Module):
-    """Self-attention by matrix products: opsets below 14 have no fused attention."""
-
-    def __init__(self, attention: nn.MultiheadAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, query: Float[Tensor, 'B Q C'], key: Float[Tensor, 'B Q C'], value: Float[Tensor, 'B Q C'],
-                need_weights: bool = False) -> tuple[Tensor, None]:
-        """Return (B, Q, C) and None, as ``nn.MultiheadAttention`` without weights does."""
-        own = self.attention
-        weight, bias = own.in_proj_weight.chunk(3), own.in_proj_bias.chunk(3)
-        q, k, v = (nn.functional.linear(x, w, b).reshape(*x.shape[:2], own.num_heads, own.head_dim).transpose(1, 2)
-                   for x, w, b in zip((query, key, value), weight, bias))
-        shares = (q @ k.transpose(-2, -1) * own.head_dim**-0.5).softmax(-1)
-        return own.out_proj((shares @ v).transpose(1, 2).flatten(-2)), None
-
-
 class DeformableDETRExport(nn.Module):
     """The exported computation; normalisation included.
 
@@ -65,7 +47,7 @@ class DeformableDETRExport(nn.Module):
             raise ValueError(f"export_cfg.model_options.output={output!r} is not one of {', '.join(OUTPUTS)}.")
         self.model = copy.deepcopy(model).eval()
         for layer in self.model.decoder.layers:
-            layer.self_attn = ExplicitAttention(layer.self_attn)
+            layer.self_attn.explicit = True  # opsets below 14 have no fused attention
         self.names, self.plugin_version = OUTPUTS[output], plugin_version
         self.sampling = 'grid_sample' if opset_version >= FIRST_OPSET_WITH_GRID_SAMPLE else 'gather'
         with self._attention():

@@ -12,7 +12,7 @@ def test_layer_order():
     x, position, memory = torch.randn(2, 5, 16), torch.randn(2, 5, 16), torch.randn(2, 16, 16)
     tokens = Tokens(memory, memory, SHAPES, None, torch.ones(2, 2, 2))
     points = torch.rand(2, 5, 2, 2)
-    attended = layer.self_attn(x + position, x + position, x)[0]
+    attended = layer.self_attn(x + position, x + position, x)
     first = layer.self_attn_norm(x + attended)
     second = layer.cross_attn_norm(first + layer.cross_attn(first + position, value=memory, reference_points=points,
                                                             level_shapes=SHAPES))

@@ -3,10 +3,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt8
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from .bit_planes import pack_row_bits, pad_bits, row_bytes, unpack_bits
 from .box_sampling import sample_boxes
 from .polygons import Rings, affine_rings, check_rings, rasterize, rings_bounds, rings_inside
 from .rle import PickedRle, check_rle, decode, encode, pick, to_rle
@@ -22,6 +23,9 @@ class InstanceMasks:
     as its bitmap would be (nearest neighbour for a resize, as cv2 and MMDetection do), but decoded only at the end.
     Usable as a field of MMEngine's ``InstanceData``.
 
+    :meth:`with_pixels` draws the masks ahead, in a loader worker; ``to_tensor`` then only unpacks them. Choosing
+    instances and padding keep the pixels, every other change forgets them.
+
     Args:
         segmentations: per instance, polygons (a list of rings [x0, y0, x1, y1, ...]; an empty list is an empty mask)
             or a COCO RLE dict (``size`` [h, w]; ``counts`` bytes, str or a list of run lengths).
@@ -31,6 +35,9 @@ class InstanceMasks:
         ValueError: a polygon with fewer than three points or an odd count, an RLE of another size than the frame, an
             unknown form; the message names the instance's index.
     """
+
+    # (N, H, B) uint8, see bit_planes; class level, so that pickles made before stay readable
+    _pixels: Tensor | None = None
 
     def __init__(self, segmentations: Sequence, height: int, width: int):
         self._height, self._width = int(height), int(width)
@@ -92,15 +99,16 @@ class InstanceMasks:
     def __getitem__(self, index) -> 'InstanceMasks':
         """Select instances by int (one instance), slice, or a list, array or tensor of bool or int."""
         if isinstance(index, slice):
-            return self._with(self._segmentations[index])
+            return self._keeping(self._with(self._segmentations[index]), index)
         chosen = index.detach().cpu().numpy() if isinstance(index, Tensor) else np.asarray(index)
         if chosen.ndim == 0:
-            return self._with([self._segmentations[int(chosen)]])
+            chosen = chosen[None]
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
                 raise IndexError(f'a bool index of shape {chosen.shape} does not fit {len(self)} masks')
             chosen = np.flatnonzero(chosen)
-        return self._with([self._segmentations[int(i)] for i in chosen])
+        chosen = chosen.astype(np.int64)
+        return self._keeping(self._with([self._segmentations[i] for i in chosen.tolist()]), chosen)
 
     @staticmethod
     def cat(masks: Sequence['InstanceMasks']) -> 'InstanceMasks':
@@ -156,21 +164,35 @@ class InstanceMasks:
         """Extend the frame to ``size`` (h, w) at the bottom and on the right."""
         if size[0] < self._height or size[1] < self._width:
             raise ValueError(f'pad size (h, w) = {tuple(size)} is smaller than the frame {(self._height, self._width)}')
-        return self._window(0, 0, *size)
+        padded = self._window(0, 0, *size)
+        padded._pixels = None if self._pixels is None else pad_bits(self._pixels, *size)
+        return padded
 
     def translate(self, dx: int, dy: int, *, size: tuple[int, int] | None = None) -> 'InstanceMasks':
         """Move all masks by whole pixels (right and down are positive) into a frame of ``size`` (h, w)."""
         return self._window(-int(dx), -int(dy), *(size or (self._height, self._width)))
 
+    def with_pixels(self) -> 'InstanceMasks':
+        """Return the same masks with their pixels drawn and kept, at one bit each."""
+        drawn = self._with(self._segmentations)
+        rows = [pack_row_bits(bitmap) for bitmap in self._bitmaps()]
+        drawn._pixels = torch.from_numpy(np.stack(rows) if rows else np.zeros(
+            (0, self._height, row_bytes(self._width)), np.uint8))
+        return drawn
+
     def to_bitmaps(self) -> Bool[np.ndarray, 'N H W']:
         """Return all masks as pixels; N x H x W bytes."""
-        bitmaps = np.empty((len(self), self._height, self._width), dtype=np.uint8)
-        for bitmap, item in zip(bitmaps, self._drawn()):
-            bitmap[:] = decode(item)
+        if self._pixels is not None:
+            return unpack_bits(self._pixels, self._width).numpy()
+        bitmaps = np.zeros((len(self), self._height, self._width), dtype=np.uint8)
+        for bitmap, drawn in zip(bitmaps, self._bitmaps()):
+            bitmap[:] = drawn
         return bitmaps.view(bool)
 
     def to_tensor(self, device='cpu') -> Bool[Tensor, 'N H W']:
         """Return all masks as pixels in a tensor on ``device``."""
+        if self._pixels is not None:
+            return unpack_bits(self._pixels.to(device), self._width)
         return torch.from_numpy(self.to_bitmaps()).to(device)
 
     def to_rles(self) -> list[dict]:
@@ -240,6 +262,14 @@ class InstanceMasks:
         low, high = low.clip(0, frame - 1), high.clip(1, frame)
         bitmap = self[index].crop((*low, *np.maximum(high, low + 1))).to_bitmaps()[0]
         return sample_boxes(bitmap, boxes - np.tile(low, 2).astype(np.float32), size, aligned=aligned)
+
+    def _bitmaps(self) -> Iterator[UInt8[np.ndarray, 'H W']]:
+        """Yield one bitmap after the other."""
+        return (decode(item) for item in self._drawn())
+
+    def _keeping(self, chosen: 'InstanceMasks', index) -> 'InstanceMasks':
+        chosen._pixels = None if self._pixels is None else self._pixels[index]
+        return chosen
 
     def _with(self, segmentations: list[Segmentation]) -> 'InstanceMasks':
         return self._trusted(segmentations, self._height, self._width)

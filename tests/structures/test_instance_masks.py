@@ -1,4 +1,6 @@
 """InstanceMasks against plain bitmaps: every operation gives what it would give on pixels."""
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -254,3 +256,31 @@ def test_misuse(call, error, message):
 
 def test_repr_counts_forms():
     assert repr(mixed()) == 'InstanceMasks(3 as polygons, 1 as RLE, height=24, width=31)'
+
+
+@given(masks, st.data())
+@settings(deadline=None, max_examples=30)
+def test_drawn_pixels_are_the_same(given_masks, data):
+    drawn, plain = given_masks.with_pixels(), given_masks.to_bitmaps()
+    assert (drawn.to_bitmaps() == plain).all() and (drawn.to_tensor().numpy() == plain).all()
+    chosen = data.draw(st.lists(st.integers(0, len(plain) - 1), max_size=5))
+    extra = data.draw(st.integers(0, 19))
+    padded = pickle.loads(pickle.dumps(drawn[chosen].pad((HEIGHT + extra, WIDTH + extra))))
+    assert padded._pixels.shape == (len(chosen), HEIGHT + extra, -(-(WIDTH + extra) // 8))
+    assert (padded.to_bitmaps() == np.pad(plain[chosen], ((0, 0), (0, extra), (0, extra)))).all()
+
+
+def test_every_other_change_draws_anew():
+    drawn = mixed().with_pixels()
+    for change in (lambda m: m.flip(), lambda m: m.resize((48, 62)), lambda m: m.crop((3, 4, 20, 21)),
+                   lambda m: m.translate(2, 3), lambda m: InstanceMasks.cat([m, m]), lambda m: m.replace([0], m[1])):
+        assert (change(drawn).to_bitmaps() == change(mixed()).to_bitmaps()).all()
+    assert drawn[np.zeros(4, bool)].to_tensor().shape == (0, HEIGHT, WIDTH)
+    assert mixed()[[]].with_pixels().to_tensor().shape == (0, HEIGHT, WIDTH)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_pixels_are_unpacked_on_the_device():
+    on_device = mixed().with_pixels().to_tensor('cuda')
+    assert on_device.is_cuda and (on_device.cpu().numpy() == mixed().to_bitmaps()).all()

@@ -25,11 +25,13 @@ class PackDetInputs(BaseTransform):
     Args:
         meta_keys: entries of ``results`` that are kept as metainfo; those that a sample lacks are left out.
             ``min_batch_shape``, which :class:`FixedPad` sets, is always among them.
+        dense_masks: draw the masks here, in the loader worker, for models that learn from all their pixels; kept at
+            one bit a pixel (see :meth:`~maskforge.structures.InstanceMasks.with_pixels`).
     """
 
     def __init__(self, meta_keys: Sequence[str] = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-                                                   'flip', 'flip_direction')):
-        self.meta_keys = tuple(meta_keys)
+                                                   'flip', 'flip_direction'), *, dense_masks: bool = False):
+        self.meta_keys, self.dense_masks = tuple(meta_keys), dense_masks
 
     def transform(self, results: dict) -> dict:
         keys = (*self.meta_keys, 'min_batch_shape')  # the data preprocessor pads by the last one
@@ -40,6 +42,8 @@ class PackDetInputs(BaseTransform):
         every = next((len(value) for value in fields.values()), 0)
         ignored = np.zeros(every, dtype=bool) if ignored is None else ignored
         sample.gt_instances = _instances(fields, ~ignored)
+        if self.dense_masks and 'masks' in sample.gt_instances:
+            sample.gt_instances.masks = sample.gt_instances.masks.with_pixels()
         sample.ignored_instances = _instances(fields, ignored)
         if results.get('gt_seg_map') is not None:
             sem_seg = torch.from_numpy(np.ascontiguousarray(results['gt_seg_map'])[None])

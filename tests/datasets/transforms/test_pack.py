@@ -27,3 +27,13 @@ def test_without_annotations_and_with_ones_own(record):
     results['gt_seg_map'] = np.zeros((60, 80), dtype=np.uint8)
     sample = PackDetInputs()(results)['data_samples']
     assert sample.gt_instances.depths.tolist() == [1, 3] and sample.gt_sem_seg.sem_seg.shape == (1, 60, 80)
+
+
+def test_masks_drawn_ahead(record):
+    pipeline = [LoadImageFromFile(), LoadAnnotations(with_mask=True, poly2mask=False)]
+    plain, dense = (Compose([*pipeline, PackDetInputs(dense_masks=flag)])(dict(record))['data_samples'].gt_instances
+                    for flag in (False, True))
+    assert plain.masks._pixels is None and dense.masks._pixels.shape == (2, 60, 10)
+    assert torch.equal(dense.masks.to_tensor(), plain.masks.to_tensor()) and dense[1:].masks.areas().tolist() == [225]
+    boxes_only = Compose([LoadImageFromFile(), LoadAnnotations(), PackDetInputs(dense_masks=True)])(dict(record))
+    assert 'masks' not in boxes_only['data_samples'].gt_instances

@@ -46,7 +46,9 @@ class SwinTransformer(BaseModule):
     """Image to levels of strides 4, 8, 16 and 32, each behind a LayerNorm of its own.
 
     The names of the tensors are timm's, so that its weights load (``init_cfg=dict(type='Pretrained',
-    checkpoint='timm://swin_tiny_patch4_window7_224.ms_in1k')``); ``norm0`` .. ``norm3`` start as they are.
+    checkpoint='timm://swin_tiny_patch4_window7_224.ms_in1k')``); ``norm0`` .. ``norm3`` start as they are. Files of the
+    authors, MMDetection and Hugging Face load as well (:mod:`~maskforge.backbones.swin_weights`), and position tables
+    of another window are resized.
 
     Args:
         arch: 'tiny', 'small', 'base', 'large' or 'huge'; ``embed_dims``, ``depths`` and ``num_heads`` replace its

@@ -16,11 +16,12 @@ from .load_image import LoadImageFromFile, LoadImageFromNDArray
 from .pack import PackDetInputs
 from .pad import Pad
 from .resize import RandomChoiceResize, RandomResize, Resize
+from .segmentation_augmentation import SegmentationTestTransform, SegmentationTrainTransform
 from .segments import LoadPanopticAnnotations, SemSegToInstances
 from .short_side_resize import ShortSideResize
 
 __all__ = ['Compose', 'CopyPaste', 'DETRTestTransform', 'DETRTrainTransform', 'FilterAnnotations', 'FixedPad',
            'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadPanopticAnnotations', 'PackDetInputs',
            'Pad', 'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
-           'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SemSegToInstances', 'ShortSideResize',
-           'TestTimeAug']
+           'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SegmentationTestTransform',
+           'SegmentationTrainTransform', 'SemSegToInstances', 'ShortSideResize', 'TestTimeAug']

@@ -24,10 +24,13 @@ class PhotoMetricDistortion(BaseTransform):
         brightness_delta: the most that is added or taken away, in grey levels.
         contrast_range, saturation_range: (lowest, highest) factor.
         hue_delta: the most that hue is turned, in degrees.
+        swap_channels: exchange channels too; without, four changes are left.
     """
 
     def __init__(self, brightness_delta: Number = 32, contrast_range: Sequence[Number] = (0.5, 1.5),
-                 saturation_range: Sequence[Number] = (0.5, 1.5), hue_delta: Number = 18):
+                 saturation_range: Sequence[Number] = (0.5, 1.5), hue_delta: Number = 18, *,
+                 swap_channels: bool = True):
+        self.swap_channels = swap_channels
         self.brightness_delta, self.hue_delta = brightness_delta, hue_delta
         self.contrast_range, self.saturation_range = tuple(contrast_range), tuple(saturation_range)
 
@@ -62,7 +65,7 @@ class PhotoMetricDistortion(BaseTransform):
             contrast=rng.uniform(*self.contrast_range) if coins[1] else 1.,
             saturation=rng.uniform(*self.saturation_range) if coins[2] else 1.,
             hue=rng.uniform(-self.hue_delta, self.hue_delta) if coins[3] else 0.,
-            channels=rng.permutation(3) if coins[4] else slice(None))
+            channels=rng.permutation(3) if coins[4] and self.swap_channels else slice(None))
 
 
 @TRANSFORMS.register_module()

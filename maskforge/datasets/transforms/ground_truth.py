@@ -2,6 +2,8 @@
 import numpy as np
 
 Number = int | float
+#: the value of pixels without a class in gt_seg_map, unless results['ignore_index'] says another
+VOID = 255
 # entries with one value per image; every other gt_* entry has one value per instance
 PER_IMAGE = frozenset({'gt_seg_map', 'gt_panoptic_map', 'gt_label'})
 

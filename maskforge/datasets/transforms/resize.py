@@ -1,6 +1,7 @@
 """Resizing image and truth: to one size, to a random size in a range, to one of several sizes."""
 from collections.abc import Sequence
 
+import mmcv
 from mmcv import transforms as mmcv_transforms
 
 from maskforge.registry import TRANSFORMS
@@ -13,6 +14,8 @@ from .shared_draw import shared_draw
 @TRANSFORMS.register_module()
 class Resize(mmcv_transforms.Resize):
     """Resize image, boxes, masks and segmentation map.
+
+    The map takes the same nearest pixels as masks in RLE form, whatever ``backend`` resizes the image.
 
     With ``keep_ratio`` the image is made as large as fits into ``scale`` (long and short side, in any order), each
     side rounded to the nearest pixel. Sets ``img_shape``, ``scale``, ``keep_ratio`` and ``scale_factor`` (x, y), the
@@ -46,6 +49,11 @@ class Resize(mmcv_transforms.Resize):
         x, y = results['scale_factor']
         results['scale_factor'] = before[0] * x, before[1] * y
         return results
+
+    def _resize_seg(self, results: dict) -> None:
+        if results.get('gt_seg_map') is not None:
+            results['gt_seg_map'] = mmcv.imresize(results['gt_seg_map'], results['img_shape'][::-1],
+                                                  interpolation='nearest', backend='cv2')
 
     def _resize_bboxes(self, results: dict) -> None:
         if results.get('gt_bboxes') is None:

@@ -7,9 +7,7 @@ from maskforge.formats.panoptic_json import Segments, read_segments
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks
 
-from .ground_truth import resized_by
-
-VOID = 255
+from .ground_truth import VOID, resized_by
 
 
 @TRANSFORMS.register_module()

@@ -39,6 +39,12 @@ def test_draws_stay_in_range():
     assert floats.dtype == np.float32
 
 
+def test_channels_stay_where_told():
+    for seed in range(20):
+        with seeded_sample(seed):
+            assert PhotoMetricDistortion(swap_channels=False)._draw()['channels'] == slice(None)
+
+
 def test_grayscale():
     with seeded_sample(0):
         img = RandomGrayscale(prob=1., keep_channels=True)(dict(img=IMAGE.copy()))['img']

@@ -91,3 +91,37 @@ def test_sizes(crop_type, crop_size, lowest, highest):
 def test_settings_are_checked(crop_size, crop_type, message):
     with pytest.raises(ValueError, match=message):
         RandomCrop(crop_size, crop_type)
+
+
+def striped(ratio: float) -> tuple[RandomCrop, dict]:
+    """The left half is class 0 but for a column of class 1 at its right end; the right half is void."""
+    results = dict(img=np.zeros((8, 80, 3), np.uint8), gt_seg_map=np.zeros((8, 80), np.uint8))
+    results['gt_seg_map'][:, 36:40], results['gt_seg_map'][:, 40:] = 1, 255
+    return RandomCrop((8, 8), cat_max_ratio=ratio), results
+
+
+@pytest.mark.parametrize('ratio, least, most', [(1.0, 0.05, 0.3), (0.6, 0.15, 0.8), (0.9, 0.5, 0.95)])
+def test_windows_that_one_class_fills_are_drawn_again(ratio, least, most):
+    mixed = []
+    for seed in range(100):
+        crop, results = striped(ratio)
+        with seeded_sample(seed):
+            shown = crop(results)['gt_seg_map']
+        ones, labelled = (shown == 1).sum(), (shown != 255).sum()
+        mixed.append(labelled > ones > 0 and max(ones, labelled - ones) / labelled < ratio)
+    assert least < np.mean(mixed) < most
+
+
+def test_the_tenth_window_is_taken(monkeypatch):
+    crop, results = striped(0.6)
+    windows = iter([(left, 0, left + 8, 8) for left in range(20)])
+    monkeypatch.setattr(crop, '_random_window', lambda shape: next(windows))
+    crop(results)
+    assert next(windows)[0] == 10
+
+
+def test_the_ratio_needs_a_map():
+    with pytest.raises(ValueError, match='set with_seg=True in LoadPanopticAnnotations or LoadAnnotations'):
+        RandomCrop((4, 4), cat_max_ratio=0.6)({**drawn(), 'gt_seg_map': None})
+    with pytest.raises(ValueError, match=r'a share in \(0, 1\], got 1.5'):
+        RandomCrop((4, 4), cat_max_ratio=1.5)

@@ -23,8 +23,11 @@ def drawn(height: int = 48, width: int = 70) -> dict:
     dict(scale=(133, 80), keep_ratio=True, backend='pillow')])
 def test_equals_mmcv(options):
     ours, theirs = Resize(**options)(drawn()), mmcv.transforms.Resize(**options)(drawn())
-    for key in ('img', 'gt_seg_map', 'img_shape', 'scale_factor', 'scale', 'keep_ratio'):
+    for key in ('img', 'img_shape', 'scale_factor', 'scale', 'keep_ratio'):
         assert np.array_equal(ours[key], theirs[key])
+    # maps are cv2's whatever resizes the image, so that they stay in step with masks
+    assert np.array_equal(ours['gt_seg_map'], mmcv.transforms.Resize(**{**options, 'backend': 'cv2'})(
+        drawn())['gt_seg_map'])
     assert np.allclose(ours['gt_bboxes'], theirs['gt_bboxes']) and ours['gt_bboxes'].dtype == np.float32
     assert (ours['gt_masks'].height, ours['gt_masks'].width) == ours['img_shape']
     assert np.allclose(ours['gt_masks'].bboxes(), ours['gt_bboxes'])

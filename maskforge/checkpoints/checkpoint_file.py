@@ -11,6 +11,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from maskforge.formats.atomic_file import write_atomically
 
 from .foreign_globals import dtype_classes, stand_in
+from .plain_pickle import RefusedNameError, is_plain_pickle, read_plain_pickle
 from .remote import is_remote, local_copy
 
 TRUST_VARIABLE = 'MASKFORGE_TRUST_CHECKPOINTS'
@@ -57,7 +58,8 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', *, trust
 
     Args:
         path: local path, ``http(s)://`` (kept in a cache; the sha256 in the name is checked) or
-            ``torchvision://resnet50``. ``.safetensors`` files give a plain dict of tensors.
+            ``torchvision://resnet50``. ``.safetensors`` files give a plain dict of tensors; the arrays in
+            Detectron2's ``.pkl`` files become tensors.
         map_location: as in ``torch.load``.
         trust: unpickle whatever the file contains. Only for files of your own; the environment variable
             ``MASKFORGE_TRUST_CHECKPOINTS=1`` does the same.
@@ -72,6 +74,8 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', *, trust
         raise FileNotFoundError(f'checkpoint {path} does not exist{_neighbours(path)}.')
     if path.suffix == '.safetensors':
         return _read_safetensors(path, map_location)
+    if is_plain_pickle(path):
+        return _read_pickle(path, map_location)
     if trust or os.environ.get(TRUST_VARIABLE) == '1':
         return torch.load(path, map_location=map_location, weights_only=False)
     return _read_restricted(path, map_location)
@@ -91,6 +95,16 @@ def _read_restricted(path: Path, map_location: Any) -> dict:
                              f'of the folder, or copy the file again.') from error
         first_line = str(error).strip().split('\n')[0]
         raise ValueError(f'{path} could not be read as a checkpoint: {first_line}') from error
+
+
+def _read_pickle(path: Path, map_location: Any) -> dict:
+    try:
+        return read_plain_pickle(path, _device(map_location))
+    except RefusedNameError as error:
+        raise UnsafeCheckpointError(f'checkpoint {path} is refused: besides arrays and tensors it contains {error}, '
+                                    f'and reading that could run code.') from error
+    except Exception as error:
+        raise ValueError(f'checkpoint {path} is torn or no pickle of weights: {error}') from error
 
 
 def _class_names(path: Path) -> list[str]:
@@ -129,8 +143,13 @@ def _read_safetensors(path: Path, map_location: Any) -> dict:
         tensors = load_file(path)
     except Exception as error:
         raise ValueError(f'{path} is torn or no safetensors file: {error}') from error
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    device = _device(map_location)
     return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _device(map_location: Any) -> str | torch.device:
+    """Where whole files are put; the other forms that ``torch.load`` knows map devices, and these files have none."""
+    return map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
 
 
 def _neighbours(path: Path) -> str:

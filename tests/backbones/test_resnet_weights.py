@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 
@@ -34,6 +36,16 @@ def test_a_backbone_of_detectron2_loads(depth, tmp_path):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items())
     report = load_weights(model, tmp_path / 'r.pth')
     assert report.complete and report.layout == 'Detectron2ResNetLayout'
+
+
+def test_a_file_of_the_model_zoo(tmp_path):
+    """Arrays in a plain pickle."""
+    source = ResNet(18, base_channels=8)
+    arrays = {name: value.numpy() for name, value in from_ours(source.state_dict()).items()}
+    (tmp_path / 'R-18.pkl').write_bytes(pickle.dumps(dict(model=arrays, __author__='torchvision')))
+    model = ResNet(18, base_channels=8, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'R-18.pkl')))
+    model.init_weights()
+    assert torch.equal(model.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
 
 
 def test_names_of_torchvision_stay():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maskforge.structures import DetDataSample, InstanceMasks
 
-from .label_text import font_for, text_box
+from .canvas import Canvas, drawable_name, enlarged_copy
 from .palette import Color, class_colors, distinct_color
 
 _GREY = (150, 150, 150)
@@ -52,15 +52,16 @@ def draw_instances(image: np.ndarray,
     if color_by not in ('class', 'instance'):
         raise ValueError(f"color_by={color_by!r} is not one of 'class', 'instance'.")
     groups = _groups(instances)
-    canvas, scale = _canvas(image, min_side)
-    brush = _Brush(canvas, scale, image.shape[:2], alpha, line_width, font_size, text_color)
+    pixels, scale = enlarged_copy(image, min_side)
+    canvas = Canvas(pixels, line_width=line_width, font_size=font_size, text_color=text_color)
+    brush = _Brush(canvas, scale, image.shape[:2], alpha)
     for group, ignored in groups:
         group = _above(group, score_thr)
         names = _names(group, classes, ignored=ignored)
         colors = [_GREY] * len(group) if ignored else _colors(group, palette, color_by)
         mask_colors = colors if ignored or mask_palette is None else _colors(group, mask_palette, color_by)
         brush.add(group, colors, mask_colors, names if show_labels else None)
-    return canvas
+    return pixels
 
 
 def _groups(instances: BaseDataElement) -> list[tuple[InstanceData, bool]]:
@@ -82,26 +83,12 @@ def _array(value: object) -> np.ndarray:
     return np.asarray(value)
 
 
-def _canvas(image: np.ndarray, min_side: int) -> tuple[np.ndarray, int]:
-    """A BGR copy to draw on and the whole factor by which it is larger than the image."""
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
-        raise ValueError(f'the image must be uint8 of shape (H, W, 3) or (H, W), got {image.dtype} {image.shape}.')
-    if image.ndim == 2 or image.shape[2] == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    scale = max(1, -(-min_side // max(min(image.shape[:2]), 1)))
-    if scale == 1:
-        return np.ascontiguousarray(image).copy(), 1
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), scale
-
-
 def _names(group: InstanceData, classes: Sequence[str] | None, *, ignored: bool) -> list[str]:
     labels = _array(group.labels).tolist() if 'labels' in group else [None] * len(group)
     scores = _array(group.scores).tolist() if 'scores' in group else [None] * len(group)
     names = []
     for label, score in zip(labels, scores):
-        name = '' if label is None else classes[label] if classes and 0 <= label < len(classes) else f'#{label}'
-        if name and font_for(name) is None:
-            name = f'#{label}'
+        name = '' if label is None else drawable_name(label, classes)
         parts = ['ignored'] * ignored + [name] + ([f'{score:.2f}'] if score is not None else [])
         names.append(' '.join(part for part in parts if part))
     return names
@@ -117,16 +104,11 @@ def _colors(group: InstanceData, palette: Sequence | str | None, color_by: str) 
 
 
 class _Brush:
-    """Draws groups of instances on one canvas and keeps labels from covering each other."""
+    """Draws groups of instances on one canvas."""
 
-    def __init__(self, canvas: np.ndarray, scale: int, image_size: tuple[int, int], alpha: float,
-                 line_width: int | None, font_size: int | None, text_color: Color | None) -> None:
-        side = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
-        self.canvas, self.scale, self.image_size, self.alpha = canvas, scale, image_size, alpha
-        self.line_width = line_width or max(1, round(side / 400))
-        self.font_size = font_size or int(np.clip(side / 45, 11, 48))
-        self.text_color = text_color
-        self.taken: list[tuple[int, int, int, int]] = []
+    def __init__(self, canvas: Canvas, scale: int, image_size: tuple[int, int], alpha: float) -> None:
+        self.canvas, self.pixels = canvas, canvas.pixels
+        self.scale, self.image_size, self.alpha = scale, image_size, alpha
 
     def add(self, group: InstanceData, colors: Sequence[Color], mask_colors: Sequence[Color],
             names: Sequence[str] | None) -> None:
@@ -139,7 +121,7 @@ class _Brush:
             return
         corners = np.rint(boxes * self.scale).astype(int)
         for (x0, y0, x1, y1), color in zip(corners.tolist(), colors):
-            cv2.rectangle(self.canvas, (x0, y0), (x1, y1), color[::-1], self.line_width)
+            cv2.rectangle(self.pixels, (x0, y0), (x1, y1), color[::-1], self.canvas.line_width)
         if names is not None:
             for box, color, name in zip(corners.tolist(), colors, names):
                 self._add_label(box, color, name)
@@ -165,30 +147,22 @@ class _Brush:
         s = self.scale
         if s > 1:
             bitmap = cv2.resize(bitmap, None, fx=s, fy=s, interpolation=cv2.INTER_NEAREST)
-        region = self.canvas[y * s:(y + height) * s, x * s:(x + width) * s]
+        region = self.pixels[y * s:(y + height) * s, x * s:(x + width) * s]
         painted = region[bitmap > 0] * (1 - self.alpha) + np.asarray(color) * self.alpha
         region[bitmap > 0] = np.rint(painted).astype(np.uint8)
         outlines, _ = cv2.findContours(bitmap, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x * s, y * s))
-        cv2.drawContours(self.canvas, outlines, -1, color, self.line_width, cv2.LINE_AA)
+        cv2.drawContours(self.pixels, outlines, -1, color, self.canvas.line_width, cv2.LINE_AA)
 
     def _add_label(self, box: Sequence[int], color: Color, name: str) -> None:
         if not name:
             return
         x0, y0, x1, y1 = box
         # small objects stand in crowds: smaller labels hide less of their neighbours
-        size = self.font_size if y1 - y0 > 2 * self.font_size else max(9, round(0.75 * self.font_size))
-        ink = None if self.text_color is None else tuple(self.text_color[::-1])
-        height, width = self.canvas.shape[:2]
-        picture = text_box(name, size, tuple(color[::-1]), ink)[:height, :width]
-        h, w = picture.shape[:2]
-        places = ((x0, y0 - h), (x0, y0), (x1 - w, y0 - h), (x0, y1), (x0, y1 - h), (x1 - w, y1))
-        inside = [(min(max(x, 0), width - w), min(max(y, 0), height - h)) for x, y in places]
-        x, y = next((place for place in inside if not self._covered(*place, w, h)), inside[0])
-        self.canvas[y:y + h, x:x + w] = picture
-        self.taken.append((x, y, x + w, y + h))
-
-    def _covered(self, x: int, y: int, width: int, height: int) -> bool:
-        return any(x < x1 and x0 < x + width and y < y1 and y0 < y + height for x0, y0, x1, y1 in self.taken)
+        font_size = self.canvas.font_size
+        size = font_size if y1 - y0 > 2 * font_size else max(9, round(0.75 * font_size))
+        text = self.canvas.text(name, size, color)
+        h, w = text.shape[:2]
+        self.canvas.put(text, ((x0, y0 - h), (x0, y0), (x1 - w, y0 - h), (x0, y1), (x0, y1 - h), (x1 - w, y1)))
 
 
 def _encode(masks: object) -> list[dict]:

@@ -201,7 +201,9 @@ class InstanceMasks:
 
     def areas(self) -> Int64[np.ndarray, ' N']:
         """Return the number of pixels of each mask inside the frame."""
-        return coco_mask.area(self.to_rles()).astype(np.int64) if len(self) else np.zeros(0, dtype=np.int64)
+        # boxes and areas are asked for after a crop, often both: what was moved is encoded once and stays so
+        rles = self._with(self.segmentations).to_rles()
+        return coco_mask.area(rles).astype(np.int64) if len(self) else np.zeros(0, dtype=np.int64)
 
     def bboxes(self) -> Float32[np.ndarray, 'N 4']:
         """Return tight boxes, xyxy: of polygons to their corners, of RLE and cut polygons to whole pixels.
@@ -210,7 +212,7 @@ class InstanceMasks:
         """
         boxes = np.zeros((len(self), 4), dtype=np.float32)
         pixels = []
-        for i, item in enumerate(self._segmentations):
+        for i, item in enumerate(self.segmentations):
             if isinstance(item, list) and not self._crosses(item):
                 boxes[i] = rings_bounds(item) or 0
             else:

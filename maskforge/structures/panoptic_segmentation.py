@@ -41,3 +41,10 @@ class PanopticSegmentation:
     def masks(self) -> np.ndarray:
         """(N, H, W) bool."""
         return self.segments[None] == np.arange(1, len(self) + 1)[:, None, None]
+
+    def select(self, kept: np.ndarray) -> 'PanopticSegmentation':
+        """Return the segments where ``kept``, (N,) bool, is true, numbered anew; pixels of the others become void."""
+        kept = np.asarray(kept, bool)
+        table = np.concatenate([[0], np.cumsum(kept) * kept]).astype(np.int32)
+        return PanopticSegmentation(table[self.segments], self.labels[kept],
+                                    None if self.scores is None else self.scores[kept])

@@ -90,7 +90,13 @@ def encode(bitmaps: Shaped[np.ndarray, 'N H W']) -> list[dict]:
     """Return one RLE (``counts`` as bytes) per bitmap; non-zero pixels are inside."""
     if not len(bitmaps):
         return []
-    return coco_mask.encode(np.asfortranarray((bitmaps != 0).view(np.uint8).transpose(1, 2, 0)))
+    count, height, width = bitmaps.shape
+    columns_first = np.empty((count, width, height), np.uint8)
+    if columns_first.size:
+        for flipped, bitmap in zip(columns_first, bitmaps):
+            # ten times as fast as numpy's copy into Fortran order
+            cv2.transpose((bitmap != 0).view(np.uint8), dst=flipped)
+    return coco_mask.encode(columns_first.transpose(2, 1, 0))
 
 
 def to_rle(mask: dict | PickedRle) -> dict:

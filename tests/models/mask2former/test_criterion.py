@@ -157,5 +157,5 @@ def test_masks_of_another_size(samples):
 
 def test_samples_without_masks(samples):
     del samples[1].gt_instances.masks
-    with pytest.raises(ValueError, match='one.jpg: Mask2Former learns from gt_instances.masks, which are missing'):
+    with pytest.raises(ValueError, match=r'one\.jpg: Mask2Former learns from gt_instances.masks, which are missing'):
         MaskTargets.of(samples, torch.device('cpu'))

@@ -8,14 +8,16 @@ from .errors import run_verb
 from .function_arguments import add_function_arguments, function_values
 
 FORMATS = {'via': 'VIA polygons (balloon)', 'voc': 'Pascal VOC XML', 'labelme': 'LabelMe JSON',
-           'yolo': 'YOLO boxes or polygons', 'cityscapes': 'Cityscapes', 'kitti': 'KITTI label folders, in shards'}
+           'yolo': 'YOLO boxes or polygons', 'cityscapes': 'Cityscapes', 'kitti': 'KITTI label folders, in shards',
+           'ade20k': 'ADE20K folders of images and masks, to a JSONL list'}
 _SKIPPED_SHOWN = 20
 
 
 def parser() -> argparse.ArgumentParser:
     """One sub-command per format, with the options of its ``convert`` function."""
     from maskforge.datasets import converters
-    parser = argparse.ArgumentParser(prog='maskforge convert', description='Bring annotations into COCO JSON.')
+    parser = argparse.ArgumentParser(prog='maskforge convert',
+                                     description='Bring annotations into a format that a data set reads.')
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     for name, text in FORMATS.items():
         function = getattr(converters, name).convert

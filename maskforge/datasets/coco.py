@@ -2,13 +2,21 @@
 from typing import Any
 
 import numpy as np
+from mmengine.fileio import join_path
 from mmengine.logging import print_log
 
 from maskforge.formats.coco_json import CocoJson
+from maskforge.formats.label_map import read_label_map
 from maskforge.registry import DATASETS
 
 from .base_det_dataset import BaseDetDataset
-from .category_labels import check_label_mode, select_categories
+from .category_labels import (
+    check_label_mode,
+    check_positive_ids,
+    describe_classes,
+    select_categories,
+    use_label_map,
+)
 
 
 @DATASETS.register_module()
@@ -31,14 +39,20 @@ class CocoDataset(BaseDetDataset):
             another split or a public checkpoint has larger ids.
         min_box_side: boxes (clipped to the image) must be at least this wide and high, in pixels; 0 keeps everything
             that has an extent, as DETR's recipe does.
+        label_map: JSON list of classes below ``data_root`` (see :mod:`maskforge.formats.label_map`): chooses and
+            orders the classes, gives colours and, as ``metainfo['is_thing']``, says which are things.
+        require_positive_ids: refuse category and annotation ids below 1, as TAO's data must not have them.
     """
 
     def __init__(self, *args: Any, label_mode: str = 'contiguous', num_classes: int | None = None,
-                 min_box_side: float | int = 1, **kwargs: Any) -> None:
+                 min_box_side: float | int = 1, label_map: str | None = None, require_positive_ids: bool = False,
+                 **kwargs: Any) -> None:
         check_label_mode(label_mode, num_classes)
         self.label_mode = label_mode
         self.num_classes = num_classes
         self.min_box_side = min_box_side
+        self.label_map = label_map
+        self.require_positive_ids = require_positive_ids
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -48,6 +62,8 @@ class CocoDataset(BaseDetDataset):
         return self._records(coco, self._select_classes(coco))
 
     def _records(self, coco: CocoJson, label_of: np.ndarray) -> list[dict]:
+        if self.require_positive_ids:
+            check_positive_ids(dict(category=coco.category_ids, annotation=coco.annotations.ids), str(coco.path))
         labels = label_of[coco.annotations.category_rows]
         boxes, usable = _training_boxes(coco, self.min_box_side)
         wanted = usable & (labels >= 0)
@@ -60,8 +76,16 @@ class CocoDataset(BaseDetDataset):
 
     def _select_classes(self, coco: CocoJson) -> np.ndarray:
         """Fix ``metainfo.classes`` and ``category_ids``; returns the label of every category, -1 if not selected."""
-        return select_categories(self._metainfo, coco.category_names, coco.category_ids, label_mode=self.label_mode,
-                                 num_classes=self.num_classes, source=str(coco.path))
+        names, ids, described = coco.category_names, coco.category_ids, None
+        if self.label_map is not None:
+            path = join_path(self.data_root or '', self.label_map)
+            described = use_label_map(self._metainfo, read_label_map(path), names, ids.tolist(), path=path,
+                                      source=str(coco.path))
+        table = select_categories(self._metainfo, names, ids, label_mode=self.label_mode,
+                                  num_classes=self.num_classes, source=str(coco.path))
+        if described is not None:
+            describe_classes(self._metainfo, described)
+        return table
 
     def _record(self, coco: CocoJson, row: int, wanted: np.ndarray, columns: tuple[list, list, list]) -> dict[str, Any]:
         image = coco.image(row)

@@ -4,13 +4,12 @@ from typing import Any
 import numpy as np
 from mmengine.fileio import join_path
 
-from maskforge.formats.label_map import LabelMap, read_label_map
+from maskforge.formats.label_map import read_label_map
 from maskforge.formats.panoptic_json import PanopticJson
 from maskforge.registry import DATASETS
 
 from .base_det_dataset import BaseDetDataset
-from .category_labels import check_label_mode, select_categories
-from .class_names import make_palette, match_classes
+from .category_labels import check_label_mode, describe_classes, select_categories, use_label_map
 
 
 @DATASETS.register_module()
@@ -47,36 +46,17 @@ class CocoPanopticDataset(BaseDetDataset):
         return [self._record(panoptic, row, labels, folder) for row in range(len(panoptic))]
 
     def _select_classes(self, panoptic: PanopticJson) -> np.ndarray:
+        names, ids = panoptic.category_names, panoptic.category_ids
+        described = {name: (thing, record.get('color'))
+                     for name, thing, record in zip(names, panoptic.is_thing.tolist(), panoptic.categories)}
         if self.label_map is not None:
-            self._use_label_map(read_label_map(join_path(self.data_root or '', self.label_map)), panoptic)
-        classes = tuple(self._metainfo.get('classes', panoptic.category_names))
-        rows = match_classes(classes, panoptic.category_names, panoptic.path)
-        table = select_categories(self._metainfo, panoptic.category_names, panoptic.category_ids,
-                                  label_mode=self.label_mode, num_classes=self.num_classes, source=panoptic.path)
-        of_name = dict(zip(classes, rows))
-        default = make_palette(len(self._metainfo['classes']))
-        chosen = [of_name.get(name) for name in self._metainfo['classes']]
-        self._metainfo.setdefault('is_thing', tuple(row is None or bool(panoptic.is_thing[row]) for row in chosen))
-        self._metainfo.setdefault('palette', [
-            default[label] if row is None else tuple(panoptic.categories[row].get('color') or default[label])
-            for label, row in enumerate(chosen)])
+            path = join_path(self.data_root or '', self.label_map)
+            described = use_label_map(self._metainfo, read_label_map(path), names, ids.tolist(), path=path,
+                                      source=panoptic.path)
+        table = select_categories(self._metainfo, names, ids, label_mode=self.label_mode,
+                                  num_classes=self.num_classes, source=panoptic.path)
+        describe_classes(self._metainfo, described)
         return table
-
-    def _use_label_map(self, label_map: LabelMap, panoptic: PanopticJson) -> None:
-        ids = dict(zip(panoptic.category_names, panoptic.category_ids.tolist()))
-        missing = sorted(set(ids) - set(label_map.names))
-        if missing:
-            raise ValueError(f'{self.label_map} lacks the class {missing[0]!r} (id {ids[missing[0]]}) of '
-                             f'{panoptic.path}.')
-        for name, identity in zip(label_map.names, label_map.ids):
-            if ids.get(name, identity) != identity:
-                raise ValueError(f'{self.label_map} gives {name!r} the id {identity}, {panoptic.path} {ids[name]}.')
-        kept = [k for k, name in enumerate(label_map.names) if name in ids]
-        palette = make_palette(len(kept))
-        self._metainfo['classes'] = tuple(label_map.names[k] for k in kept)
-        if self.label_mode == 'contiguous':
-            self._metainfo['is_thing'] = tuple(label_map.is_thing[k] for k in kept)
-            self._metainfo['palette'] = [label_map.palette[k] or palette[i] for i, k in enumerate(kept)]
 
     def _record(self, panoptic: PanopticJson, row: int, labels: np.ndarray, folder: str) -> dict:
         segments = panoptic.segments_of(row)

@@ -99,7 +99,7 @@ def test_panoptic_and_semantic(drawn):
             (a['category_id'], a['bbox'], a['area']) for a in coco.annotations_of(row)]
         semantic = cv2.imread(str(drawn.semantic['train'] / record['file_name']), cv2.IMREAD_UNCHANGED)
         for segment in record['segments_info']:
-            assert (semantic[ids == segment['id']] == segment['category_id'] - 1).all()
+            assert (semantic[ids == segment['id']] == segment['category_id']).all()
 
 
 def test_clips(drawn):

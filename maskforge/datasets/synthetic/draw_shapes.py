@@ -12,6 +12,7 @@ from maskforge.formats.coco_json import segmentation_to_json, write_coco_json
 from maskforge.formats.json_file import write_json
 from maskforge.formats.outline import bitmap_to_polygons
 from maskforge.formats.panoptic_png import write_panoptic_png, write_png
+from maskforge.formats.segmentation_jsonl import write_segmentation_jsonl
 
 from ..class_names import make_palette, match_classes
 from .scene import STUFF, Picture
@@ -39,7 +40,8 @@ def draw_shapes(root: str | Path, *, num_train: int = 200, num_val: int = 50, si
 
     Written are ``train/``, ``val/`` (JPEG) and ``annotations/instances_{train,val}.json``; on request
     ``annotations/panoptic_*.json`` + ``panoptic_*/`` (things, then the stuff classes wall and floor),
-    ``semantic_*/`` (PNG, class index) and ``clips/{JPEGImages,Annotations}/<clip>/`` in DAVIS' layout.
+    ``semantic_*/`` (PNG, class index + 1) with ``annotations/semantic_{train,val}.jsonl`` and the label map
+    ``annotations/semantic_classes.json``, and ``clips/{JPEGImages,Annotations}/<clip>/`` in DAVIS' layout.
 
     Args:
         num_train, num_val: pictures a split; validation uses another seed, so no picture occurs in both.
@@ -94,12 +96,15 @@ class _SplitWriter:
             if self.split in self.drawn.panoptic:
                 panoptic.append(self._write_panoptic(picture, number, stem))
             if self.split in self.drawn.semantic:
-                write_png(semantic_map(picture, len(self.things)), self.drawn.semantic[self.split] / f'{stem}.png')
+                write_png(semantic_map(picture, len(self.things)) + np.uint8(1),
+                          self.drawn.semantic[self.split] / f'{stem}.png')
         path = self.drawn.annotations[self.split] = self.drawn.root / 'annotations' / f'instances_{self.split}.json'
         write_coco_json(path, images=images, annotations=annotations, categories=self.things)
         if panoptic:
             write_json(dict(images=images, annotations=panoptic, categories=self._panoptic_categories()),
                        self.drawn.root / 'annotations' / f'panoptic_{self.split}.json')
+        if self.split in self.drawn.semantic:
+            self._list_semantic([Path(image['file_name']) for image in images])
 
     def _instance(self, picture: Picture, index: int, identity: int, image_id: int) -> dict:
         mask = picture.mask(index)
@@ -125,6 +130,14 @@ class _SplitWriter:
                                  bbox=[x0, y0, x1 - x0, y1 - y0]))
         write_panoptic_png(ids, self.drawn.panoptic[self.split] / f'{stem}.png')
         return dict(image_id=image_id, file_name=f'{stem}.png', segments_info=segments)
+
+    def _list_semantic(self, names: list[Path]) -> None:
+        folder = self.drawn.root / 'annotations'
+        write_segmentation_jsonl(folder / f'semantic_{self.split}.jsonl', [
+            (f'{self.split}/{name}', f'semantic_{self.split}/{name.stem}.png') for name in names])
+        entries = [{key: record[key] for key in ('id', 'name', 'color', 'isthing')}
+                   for record in self._panoptic_categories()]
+        write_json(entries, folder / 'semantic_classes.json')
 
     def _panoptic_categories(self) -> list[dict]:
         stuff = [dict(id=len(self.things) + i + 1, name=name, supercategory='background', isthing=0)

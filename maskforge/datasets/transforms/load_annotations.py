@@ -30,7 +30,8 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend, backend_args: for reading the segmentation map, as mmcv has them.
 
     Raises:
-        ValueError: an instance lacks what is asked for, or has a malformed mask; the frame cannot be followed.
+        ValueError: an instance lacks what is asked for, or has a malformed mask; the frame cannot be followed; a
+            segmentation map of another size, or with a class beyond ``results['num_classes']`` where that is known.
     """
 
     def __init__(self, with_bbox: bool = True, with_label: bool = True, with_mask: bool = False,
@@ -70,18 +71,34 @@ class LoadAnnotations(BaseTransform):
         content = fileio.get(path, backend_args=self.backend_args)
         seg_map = mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
         if seg_map is None or seg_map.shape[:2] != tuple(results['ori_shape']):
+            turned = seg_map is not None and seg_map.shape[:2] == tuple(results['ori_shape'])[::-1]
+            hint = ("; where EXIF data turn the photo but not its map, set color_type='color_ignore_orientation' in "
+                    'LoadImageFromFile') if turned else ''
             raise ValueError(f'{path}: expected a segmentation map of (h, w) = {tuple(results["ori_shape"])}, got '
-                             f'{"no image" if seg_map is None else seg_map.shape}')
+                             f'{"no image" if seg_map is None else seg_map.shape}{hint}')
         if seg_map.ndim == 3:
             raise ValueError(f'{path}: a segmentation map has one channel of class indices, got {seg_map.shape[2]}')
         if self.reduce_zero_label:
             seg_map = np.where((seg_map == 0) | (seg_map == self.ignore_index), self.ignore_index,
                                seg_map.astype(np.int64) - 1).astype(seg_map.dtype)
+        self._check_classes(seg_map, path, results.get('num_classes'))
         height, width = results['img_shape']
         if seg_map.shape != (height, width):
             seg_map = mmcv.imresize(seg_map, (width, height), interpolation='nearest', backend='cv2')
         results['gt_seg_map'] = seg_map
         results['ignore_index'] = self.ignore_index
+
+    def _check_classes(self, seg_map: np.ndarray, path: str, num_classes: int | None) -> None:
+        """A class that the model does not have would end training on a GPU without a word of where it came from."""
+        if num_classes is None or seg_map.max(initial=0) < num_classes:
+            return
+        found = np.unique(seg_map)
+        beyond = found[(found >= num_classes) & (found != self.ignore_index)] + self.reduce_zero_label
+        if len(beyond):
+            allowed = f'1 to {num_classes}, 0' if self.reduce_zero_label else f'0 to {num_classes - 1}'
+            raise ValueError(f'{path} holds the value {beyond[0]}, but the data set has {num_classes} classes: allowed '
+                             f'are {allowed} and {self.ignore_index} (ignored). Correct the map, add classes, or check '
+                             f'reduce_zero_label={self.reduce_zero_label}')
 
 
 def _column(results: dict, key: str) -> list:

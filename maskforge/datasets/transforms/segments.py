@@ -1,13 +1,16 @@
 """Segments of panoptic and semantic maps as instances: one mask each."""
+import logging
+
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
 from maskforge.formats.panoptic_json import Segments, read_segments
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks
 
-from .ground_truth import VOID, resized_by
+from .ground_truth import VOID, has_extent, resized_by, select_instances
 
 
 @TRANSFORMS.register_module()
@@ -16,6 +19,8 @@ class LoadPanopticAnnotations(BaseTransform):
 
     Things and stuff are one instance a segment, boxes are those of the masks. The truth is put into the frame of the
     current image, so the transform may stand before or after a resize (not after a crop, a pad or a flip).
+
+    Segments without a pixel are left out; one that the PNG itself lacks is warned of.
 
     Args:
         with_seg: also fill ``gt_seg_map`` (H, W) with class indices, 255 for void and crowd.
@@ -27,15 +32,18 @@ class LoadPanopticAnnotations(BaseTransform):
 
     def __init__(self, with_seg: bool = False) -> None:
         self.with_seg = with_seg
+        self._warned = False
 
     def transform(self, results: dict) -> dict:
         factors = resized_by(results)
         labels = np.array([item['bbox_label'] for item in results['instances']], np.int64)
         ignored = np.array([item['ignore_flag'] for item in results['instances']], bool)
         segments = self._read(results)
+        self._warn_of_missing(segments, results)
         masks = InstanceMasks.from_bitmaps(segments[None] == np.arange(1, len(labels) + 1)[:, None, None])
         masks = masks if factors == (1, 1) else masks.resize(results['img_shape'])
         results.update(gt_masks=masks, gt_bboxes=masks.bboxes(), gt_bboxes_labels=labels, gt_ignore_flags=ignored)
+        select_instances(results, has_extent(results['gt_bboxes']))
         if self.with_seg:
             results.update(gt_seg_map=_class_map(segments, labels, ignored, results['img_shape']), ignore_index=VOID)
         return results
@@ -50,6 +58,15 @@ class LoadPanopticAnnotations(BaseTransform):
         ids = np.array([item['segment_id'] for item in results['instances']], np.int64)
         listed = Segments(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids), bool))
         return read_segments(results['panoptic_path'], listed, size=results['ori_shape'])
+
+    def _warn_of_missing(self, segments: np.ndarray, results: dict) -> None:
+        seen = np.bincount(segments.ravel(), minlength=len(results['instances']) + 1)[1:]
+        missing = [results['instances'][k]['segment_id'] for k in np.flatnonzero(seen == 0)]
+        if missing and not self._warned:
+            self._warned = True
+            print_log(f'{results["panoptic_path"]} has no pixel of segment {missing[0]}, which the JSON file lists; '
+                      'such segments are left out of training (further files are not reported).', 'current',
+                      logging.WARNING)
 
 
 def _class_map(segments: np.ndarray, labels: np.ndarray, ignored: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -5,16 +5,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-_BOUNDS = {'norm': 'max_norm', 'full': 'max_norm', 'value': 'clip_value'}
-_OPTIONS = {'norm': ('norm_type', 'error_if_nonfinite', 'foreach'), 'value': ('foreach',)}
+_BOUNDS = {'norm': 'max_norm', 'full': 'max_norm', 'per_parameter': 'max_norm', 'value': 'clip_value'}
+_NORM_OPTIONS = ('norm_type', 'error_if_nonfinite', 'foreach')
+_OPTIONS = {'norm': _NORM_OPTIONS, 'per_parameter': _NORM_OPTIONS, 'value': ('foreach',)}
 
 
 class GradientClipping:
-    """Clips the gradients of all parameters together.
+    """Clips the gradients of all parameters together, or of each by itself.
 
     Args:
         config: ``dict(max_norm=0.1, norm_type=2)`` scales the gradients of the whole model so that their norm is at
-            most ``max_norm`` (``type='norm'``, the default; ``'full'`` is another name of it), and
+            most ``max_norm`` (``type='norm'``, the default; ``'full'`` is another name of it). With
+            ``type='per_parameter'`` the norm of each parameter's gradient is at most ``max_norm``, and
             ``dict(type='value', clip_value=1.0)`` cuts each entry. A bound of 0 turns clipping off, as None does.
 
     Raises:
@@ -49,11 +51,15 @@ class GradientClipping:
         return self.bound > 0
 
     def __call__(self, parameters: Iterable[Tensor]) -> Tensor | None:
-        """Clip in place; return the norm before clipping, a tensor on the device (None for ``'value'``)."""
+        """Clip in place; return the norm before clipping, a tensor on the device (None unless it is the model's)."""
         with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
         if not with_gradient:
             return None
         if self.kind == 'norm':
             return nn.utils.clip_grad_norm_(with_gradient, self.bound, **self.options)
+        if self.kind == 'per_parameter':
+            for parameter in with_gradient:
+                nn.utils.clip_grad_norm_(parameter, self.bound, **self.options)
+            return None
         nn.utils.clip_grad_value_(with_gradient, self.bound, **self.options)
         return None

@@ -10,8 +10,8 @@ from maskforge.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIM
 from .optimizer_class import optimizer_class
 from .parameter_rules import ParameterRules
 
-OPTIONS = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult',
-           'dcn_offset_lr_mult', 'bypass_duplicate', 'verbose')
+OPTIONS = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'embedding_decay_mult',
+           'flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'verbose')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -22,9 +22,12 @@ class DefaultOptimWrapperConstructor:
         optim_wrapper_cfg: ``dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.02, ...), ...)``.
         paramwise_cfg: settings by parameter:
             custom_keys: ``{part of a name: dict(lr_mult=, decay_mult=, any option of the optimizer)}``; the longest
-                key that a name contains rules alone, no other option of this list applies then.
+                key that a name contains rules alone, no other option of this list applies then. Beside ``decay_mult``
+                it may hold the multipliers of this list that begin with a kind (``norm_decay_mult=0.``).
             bias_lr_mult, bias_decay_mult: for biases, except those of norm layers and of DCN offsets.
             norm_decay_mult: for norm layers.
+            embedding_decay_mult: for ``nn.Embedding`` and tables of positions (``relative_position_bias_table``,
+                ``absolute_pos_embed``).
             dwconv_decay_mult: for depth-wise convolutions.
             flat_decay_mult: for all other parameters with one axis.
             dcn_offset_lr_mult: for the offset convolution in deformable convolutions.

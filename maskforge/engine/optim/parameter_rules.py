@@ -7,6 +7,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+#: parameters that are embeddings without being nn.Embedding, by the last part of their names
+_TABLES = ('relative_position_bias_table', 'absolute_pos_embed')
+_DECAY_BY_KIND = ('norm_decay_mult', 'embedding_decay_mult', 'bias_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
 _DEFORMABLE = {'DeformConv2d', 'ModulatedDeformConv2d'}  # by name: mmcv's compiled operators may be missing
 
 
@@ -40,16 +43,17 @@ class ParameterRules:
         for key in self.keys:
             if key in name:
                 self.unused.discard(key)
-                return self._custom_options(self.custom[key])
-        return {**self._learning_rate(name, module), **self._weight_decay(name, module)}
+                return self._custom_options(self.custom[key], name, module)
+        return {**self._learning_rate(name, module), **self._weight_decay(self.config, name, module)}
 
-    def _custom_options(self, custom: dict[str, Any]) -> dict[str, Any]:
-        options = {key: value for key, value in custom.items() if key not in ('lr_mult', 'decay_mult')}
+    def _custom_options(self, custom: dict[str, Any], name: str, module: nn.Module) -> dict[str, Any]:
+        multipliers = ('lr_mult', 'decay_mult', *_DECAY_BY_KIND)
+        options = {key: value for key, value in custom.items() if key not in multipliers}
         if 'lr_mult' in custom:
             options.setdefault('lr', self.scaled_lr(custom['lr_mult'], 'custom_keys[...].lr_mult'))
         if 'decay_mult' in custom:
             options.setdefault('weight_decay', self._scaled_decay(custom['decay_mult'], 'custom_keys[...].decay_mult'))
-        return options
+        return {**options, **self._weight_decay(custom, name, module)}
 
     def _learning_rate(self, name: str, module: nn.Module) -> dict[str, float]:
         offset = name.rpartition('.')[0] in self.offset_modules
@@ -60,17 +64,17 @@ class ParameterRules:
             return dict(lr=self.scaled_lr(self.config['bias_lr_mult'], 'bias_lr_mult'))
         return {}
 
-    def _weight_decay(self, name: str, module: nn.Module) -> dict[str, float]:
-        offset = name.rpartition('.')[0] in self.offset_modules
-        parameter = getattr(module, name.rpartition('.')[2])
+    def _weight_decay(self, config: dict[str, Any], name: str, module: nn.Module) -> dict[str, float]:
+        """What the kind of the parameter asks for, by the multipliers of ``config``."""
+        owner, _, last = name.rpartition('.')
+        offset = owner in self.offset_modules
+        parameter = getattr(module, last)
         depthwise = isinstance(module, nn.Conv2d) and module.in_channels == module.groups
-        cases = (('norm_decay_mult', isinstance(module, _NORMS)),
-                 ('bias_decay_mult', name.endswith('bias') and not offset),
-                 ('dwconv_decay_mult', depthwise),
-                 ('flat_decay_mult', parameter.ndim == 1 and not offset))
-        for option, applies in cases:
-            if applies and option in self.config:
-                return dict(weight_decay=self._scaled_decay(self.config[option], option))
+        kinds = (isinstance(module, _NORMS), isinstance(module, nn.Embedding) or last in _TABLES,
+                 name.endswith('bias') and not offset, depthwise, parameter.ndim == 1 and not offset)
+        for option, applies in zip(_DECAY_BY_KIND, kinds):
+            if applies and option in config:
+                return dict(weight_decay=self._scaled_decay(config[option], option))
         return {}
 
     def scaled_lr(self, factor: float, option: str) -> float:

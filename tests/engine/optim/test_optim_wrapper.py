@@ -61,6 +61,14 @@ def test_clip_by_norm(config):
     assert logged == pytest.approx(norm.item())
 
 
+def test_clip_each_parameter_by_its_own_norm():
+    model, wrapper = make(clip_grad=dict(type='per_parameter', max_norm=0.1))
+    model(batches(1)[0]).square().sum().mul(100).backward()
+    wrapper.step()
+    norms = [parameter.grad.norm().item() for parameter in model.parameters()]
+    assert len(norms) > 1 and norms == pytest.approx([0.1] * len(norms), rel=1e-3)
+
+
 def test_clip_by_value_and_off():
     model, wrapper = make(clip_grad=dict(type='value', clip_value=1e-3))
     model(batches(1)[0]).square().sum().mul(100).backward()
@@ -71,7 +79,7 @@ def test_clip_by_value_and_off():
 
 
 @pytest.mark.parametrize(('options', 'word'), [
-    (dict(clip_grad=dict(type='global', max_norm=1)), "one of norm, full, value, got 'global'"),
+    (dict(clip_grad=dict(type='global', max_norm=1)), "one of norm, full, per_parameter, value, got 'global'"),
     (dict(clip_grad=dict(max_nrom=1)), 'did you mean max_norm'),
     (dict(clip_grad=dict(norm_type=2)), 'needs max_norm'),
     (dict(clip_grad=dict(max_norm=-1)), 'got -1'),

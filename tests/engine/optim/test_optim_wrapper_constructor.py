@@ -65,6 +65,23 @@ def test_options_of_the_optimizer_by_key():
     assert {(group['lr'], group['momentum']) for group in wrapper.optimizer.param_groups} == {(0.02, 0.9), (0.3, 0.5)}
 
 
+def test_decay_by_kind_within_a_key():
+    """Norms and embeddings of a part with a rate of its own; elsewhere the options of the whole model."""
+    model = Toy()
+    model.queries = nn.Embedding(3, 4)
+    model.backbone.register_parameter('absolute_pos_embed', nn.Parameter(torch.ones(1, 4)))
+    found = by_parameter(build(dict(
+        norm_decay_mult=0.0, embedding_decay_mult=0.5,
+        custom_keys={'backbone': dict(lr_mult=0.1, norm_decay_mult=0.0, embedding_decay_mult=0.25)}), model=model),
+        model)
+    assert found['queries.weight'] == (0.02, 5e-5) and found['norm.weight'] == found['norm.bias'] == (0.02, 0.0)
+    assert found['head.weight'] == found['head.bias'] == (0.02, 1e-4)
+    slow = pytest.approx(0.002)
+    assert found['backbone.absolute_pos_embed'] == (slow, 2.5e-5)
+    assert found['backbone.1.weight'] == found['backbone.1.bias'] == (slow, 0.0)
+    assert found['backbone.0.weight'] == found['backbone.2.bias'] == (slow, 1e-4)
+
+
 def test_frozen_parameters_are_left_out():
     model = Toy()
     model.backbone.requires_grad_(False)

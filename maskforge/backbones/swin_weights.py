@@ -6,7 +6,6 @@ Every layout speaks through the official names: theirs -> official -> ours and b
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-import torch
 from jaxtyping import Float
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -15,12 +14,14 @@ from torch.nn import functional as F
 from maskforge.backbones.swin_names import DROPPED, HF_RULES, HUB_RULES, MMDET_RULES
 from maskforge.checkpoints.layout import CheckpointLayout
 from maskforge.checkpoints.name_rules import inverse_rules, rename
+from maskforge.checkpoints.tensor_rules import join_qkv, split_qkv
 from maskforge.registry import CHECKPOINT_LAYOUTS
 
 #: 'ours' is timm's; 'huggingface' what transformers 5 has in memory, 'huggingface_hub' its files
 LAYOUTS = ('ours', 'official', 'mmdetection', 'huggingface', 'huggingface_hub')
 TABLE, POSITION = 'relative_position_bias_table', 'absolute_pos_embed'
-QKV = r'(layers\.\d+\.blocks\.\d+\.attn)\.([qkv])\.(weight|bias)'
+PART = r'(layers\.\d+\.blocks\.\d+\.attn)\.([qkv])\.(weight|bias)'
+WHOLE = r'(layers\.\d+\.blocks\.\d+\.attn)\.qkv\.(weight|bias)'
 # offsets (row, column) of the four merged tokens come column by column in the original, row by row in MMDetection
 MERGING_ORDER = [0, 2, 1, 3]
 
@@ -121,13 +122,13 @@ def _from_hf(state: State) -> dict[str, Tensor]:
     for name, value in state.items():
         name = rename(rename(name.removeprefix('swin.'), HUB_RULES), HF_RULES)
         named[re.sub(r'^hidden_states_norms\.stage(\d+)', lambda match: f'norm{int(match[1]) - 1}', name)] = value
-    return _joined(named)
+    return join_qkv(named, PART, '{0}.qkv.{1}')
 
 
 def _to_hf(state: State) -> dict[str, Tensor]:
     back = inverse_rules(HF_RULES)
     named = {}
-    for name, value in _split(state).items():
+    for name, value in split_qkv(state, WHOLE, '{0}.{1}.{2}').items():
         norm = re.fullmatch(r'norm(\d+)\.(.+)', name)
         named[f'hidden_states_norms.stage{int(norm[1]) + 1}.{norm[2]}' if norm else f'swin.{rename(name, back)}'] = (
             value.flatten(2).transpose(1, 2) if name == POSITION else value)
@@ -137,30 +138,6 @@ def _to_hf(state: State) -> dict[str, Tensor]:
 def _to_hub(state: State) -> dict[str, Tensor]:
     back = inverse_rules(HUB_RULES)
     return {rename(name.removeprefix('swin.'), back): value for name, value in _to_hf(state).items()}
-
-
-def _joined(state: State) -> dict[str, Tensor]:
-    """Query, key and value projections as one."""
-    joined = {}
-    for name, value in state.items():
-        match = re.fullmatch(QKV, name)
-        if match is None:
-            joined[name] = value
-        elif match[2] == 'q':
-            joined[f'{match[1]}.qkv.{match[3]}'] = torch.cat(
-                [state[f'{match[1]}.{part}.{match[3]}'] for part in 'qkv'])
-    return joined
-
-
-def _split(state: State) -> dict[str, Tensor]:
-    """The inverse of :func:`_joined`."""
-    split = {}
-    for name, value in state.items():
-        if '.attn.qkv.' in name:
-            split.update({name.replace('.qkv.', f'.{part}.'): rows for part, rows in zip('qkv', value.chunk(3))})
-        else:
-            split[name] = value
-    return split
 
 
 def _kept(state: State) -> dict[str, Tensor]:

@@ -1,11 +1,13 @@
 """Weights that timm publishes: where they lie, and reading them by the model that knows their names."""
 import difflib
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskforge.checkpoints.remote import local_copy
 
 SCHEME = 'timm://'
+#: where the adapter keeps timm's network
+BODY = 'timm_model.'
 
 
 def timm_address(model: str) -> tuple[str, str]:
@@ -43,3 +45,13 @@ def read_timm_weights(model: str) -> dict[str, Tensor]:
     address, name = timm_address(model)
     path = local_copy(address, name=name)
     return timm.create_model(model, pretrained=True, pretrained_cfg_overlay=dict(file=str(path))).state_dict()
+
+
+def with_body(name: str, backbone: nn.Module) -> str:
+    """Return our name of a backbone's tensor, which is one level deeper for timm's networks than in other libraries."""
+    return name if name.startswith(BODY) or not hasattr(backbone, 'timm_model') else BODY + name
+
+
+def without_body(name: str, backbone: nn.Module) -> str:
+    """Return the name that other libraries have: the inverse of :func:`with_body`."""
+    return name.removeprefix(BODY) if hasattr(backbone, 'timm_model') else name

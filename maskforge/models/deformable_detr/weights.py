@@ -6,12 +6,13 @@ import math
 import re
 from collections.abc import Iterable
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from maskforge.backbones.timm_weights import with_body, without_body
 from maskforge.checkpoints.layout import CheckpointLayout
 from maskforge.checkpoints.name_rules import COCO_IDS, inverse_rules, rename
+from maskforge.checkpoints.tensor_rules import join_qkv, split_qkv, with_counters, without_foreign_counters
 from maskforge.models.deformable_detr.heads import PRIOR
 from maskforge.models.deformable_detr.public_names import (
     HF_RULES,
@@ -24,6 +25,9 @@ from maskforge.models.deformable_detr.public_names import (
 from maskforge.registry import CHECKPOINT_LAYOUTS
 
 HEADS = r'(class_embed|bbox_embed)\.(\d+)\.(.+)'
+PART = r'model\.(decoder\.layers\.\d+\.self_attn)\.([qkv])_proj\.(weight|bias)'
+WHOLE = r'transformer\.(decoder\.layers\.\d+\.self_attn)\.in_proj_(weight|bias)'
+BACKBONE = 'backbone.'
 PROFILER = ('total_params', 'total_ops')
 
 
@@ -104,13 +108,13 @@ class HuggingFaceDeformableDETRLayout(_Layout):
     def to_official(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors, with query, key and value projections joined."""
         named = {rename(rename(name, HUB_RULES), HF_RULES): value for name, value in state_dict.items()}
-        return _joined(named)
+        return join_qkv(named, PART, 'transformer.{0}.in_proj_{1}')
 
     def from_official(self, state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Return the tensors, with query, key and value projections apart."""
         full = {**with_shared_heads(state_dict, model), **_second_entries(state_dict, model, 'transformer.decoder')}
         back = inverse_rules(HF_RULES)
-        return {rename(name, back): value for name, value in _split(full).items()}
+        return {rename(name, back): value for name, value in split_qkv(full, WHOLE, 'model.{0}.{1}_proj.{2}').items()}
 
 
 @CHECKPOINT_LAYOUTS.register_module()
@@ -152,9 +156,7 @@ class MMDetectionDeformableDETRLayout(_Layout):
 
     def to_ours(self, state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Return the tensors; counters only where the model's batch norms have them."""
-        own = model.state_dict()
-        return {name: value for name, value in super().to_ours(state_dict, model).items()
-                if not name.endswith('num_batches_tracked') or name in own}
+        return without_foreign_counters(super().to_ours(state_dict, model), model)
 
     def from_official(self, state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Return the tensors, with counters of batch norms and without the biases of the projections."""
@@ -165,10 +167,7 @@ class MMDetectionDeformableDETRLayout(_Layout):
                       f'the written network computes something else.', 'current', 30)
         full = with_shared_heads({name: value for name, value in state_dict.items() if name not in biases}, model)
         back, plain = inverse_rules(MMDET_RULES), len(model.backbone.out_channels)
-        theirs = {_in_neck(rename(name, back), plain): value for name, value in full.items()}
-        counters = {name.replace('running_mean', 'num_batches_tracked'): torch.zeros((), dtype=torch.long)
-                    for name in theirs if name.endswith('running_mean')}
-        return {**counters, **theirs}
+        return with_counters({_in_neck(rename(name, back), plain): value for name, value in full.items()})
 
 
 def fit_rows(value: Tensor, rows: int, *, is_proposal: bool = False) -> Tensor:
@@ -209,14 +208,15 @@ def _is_copy(name: str) -> bool:
 
 
 def _with_body(name: str, model: nn.Module) -> str:
-    """timm's networks are one level deeper."""
-    if hasattr(model.backbone, 'timm_model') and not name.startswith('backbone.timm_model.'):
-        return re.sub(r'^backbone\.', 'backbone.timm_model.', name)
-    return name
+    if not name.startswith(BACKBONE):
+        return name
+    return BACKBONE + with_body(name.removeprefix(BACKBONE), model.backbone)
 
 
 def _without_body(name: str, model: nn.Module) -> str:
-    return name.replace('backbone.timm_model.', 'backbone.', 1) if hasattr(model.backbone, 'timm_model') else name
+    if not name.startswith(BACKBONE):
+        return name
+    return BACKBONE + without_body(name.removeprefix(BACKBONE), model.backbone)
 
 
 def _tao_prefix(state_dict: Iterable[str]) -> str | None:
@@ -226,32 +226,6 @@ def _tao_prefix(state_dict: Iterable[str]) -> str | None:
 
 def _is_hub(state_dict: Iterable[str]) -> bool:
     return any('.conv_encoder.' in name for name in state_dict)
-
-
-def _joined(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value projections as the one matrix (and bias) of ``nn.MultiheadAttention``."""
-    joined = {}
-    for name, value in state_dict.items():
-        match = re.fullmatch(r'model\.(decoder\.layers\.\d+\.self_attn)\.([qkv])_proj\.(weight|bias)', name)
-        if match is None:
-            joined[name] = value
-        elif match[2] == 'q':
-            parts = [state_dict[name.replace('.q_proj.', f'.{part}_proj.')] for part in 'qkv']
-            joined[f'transformer.{match[1]}.in_proj_{match[3]}'] = torch.cat(parts)
-    return joined
-
-
-def _split(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of :func:`_joined`."""
-    split = {}
-    for name, value in state_dict.items():
-        match = re.fullmatch(r'transformer\.(decoder\.layers\.\d+\.self_attn)\.in_proj_(weight|bias)', name)
-        if match is None:
-            split[name] = value
-        else:
-            split.update({f'model.{match[1]}.{part}_proj.{match[2]}': piece
-                          for part, piece in zip('qkv', value.chunk(3))})
-    return split
 
 
 def _numbered(name: str, plain: int) -> str:

@@ -14,6 +14,9 @@ from maskforge.inference.onnx_model import OnnxModel
 from maskforge.registry import MODELS, SCOPE
 from maskforge.structures import DetDataSample
 
+#: transforms that read or rearrange the truth, which new images do not have
+TRUTH_STEPS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'SemSegToInstances')
+
 
 class Predictor(Protocol):
     """Two steps, so that reading the next images can overlap with predicting the present ones."""
@@ -48,7 +51,7 @@ class TorchPredictor:
 
     def __init__(self, model: BaseModel, cfg: Config) -> None:
         self.model = model
-        steps = [step for step in self.find_steps(cfg) if not _is(step, 'LoadAnnotations')]
+        steps = [step for step in self.find_steps(cfg) if not _is(step, TRUTH_STEPS)]
         # images are read here, so that files and arrays take the same way and a broken file is named
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or SCOPE):
             self.pipeline = Pipeline([step for step in steps if not _is(step, 'LoadImage')])
@@ -138,7 +141,7 @@ class OnnxPredictor:
         return samples
 
 
-def _is(step: Any, name: str) -> bool:
+def _is(step: Any, name: str | tuple[str, ...]) -> bool:
     kind = step.get('type') if isinstance(step, dict) else type(step)
     return str(getattr(kind, '__name__', kind)).split('.')[-1].startswith(name)
 

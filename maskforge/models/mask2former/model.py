@@ -16,13 +16,12 @@ from maskforge.models.mask2former.decoder import MaskedAttentionDecoder
 from maskforge.models.mask2former.pixel_decoder import PixelDecoder
 from maskforge.models.mask2former.postprocess import PostprocessSettings, add_predictions
 from maskforge.models.mask2former.predictions import MaskPredictions
+from maskforge.models.mask2former.public_names import own_name
 from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample
 
 MODES = ('panoptic', 'instance', 'semantic')
 STRIDES = (4, 8, 16, 32)
-#: the official release's names of what ``freeze`` may name
-OFFICIAL_PARTS = {'sem_seg_head.pixel_decoder': 'pixel_decoder', 'sem_seg_head.predictor': 'decoder'}
 
 
 @MODELS.register_module()
@@ -145,10 +144,7 @@ class Mask2Former(BaseModel):
 def own_parts(name: str) -> list[str]:
     """Return our names of a part with an official or TAO name; ``'sem_seg_head'`` is two of ours."""
     name = name.removeprefix('model.')
-    if name == 'sem_seg_head':
-        return list(OFFICIAL_PARTS.values())
-    return [next((name.replace(official, own, 1) for official, own in OFFICIAL_PARTS.items()
-                  if name == official or name.startswith(f'{official}.')), name)]
+    return ['pixel_decoder', 'decoder'] if name == 'sem_seg_head' else [own_name(name)]
 
 
 def _check_mode(mode: str | Sequence[str]) -> tuple[str, ...]:

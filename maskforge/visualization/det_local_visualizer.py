@@ -1,6 +1,6 @@
 """The visualizer of training, testing and inference: draws samples and hands pictures to MMEngine's back ends."""
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import no_type_check
 
@@ -14,6 +14,7 @@ from maskforge.registry import VISUALIZERS
 from maskforge.structures import DetDataSample
 
 from .draw_instances import draw_instances
+from .draw_predictions import PREDICTIONS, draw_predictions
 from .sample_frame import truth_in_frame
 
 _NO_WINDOW = {'agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template'}
@@ -21,7 +22,7 @@ _NO_WINDOW = {'agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template'}
 
 @VISUALIZERS.register_module()
 class DetLocalVisualizer(Visualizer):
-    """Draws ground truth and predictions of boxes and masks; all of MMEngine's drawing methods are there too.
+    """Draws ground truth and predictions of boxes, masks and segments; all of MMEngine's drawing methods are there too.
 
     Args:
         name, image, vis_backends, save_dir: see ``mmengine.visualization.Visualizer``.
@@ -29,7 +30,7 @@ class DetLocalVisualizer(Visualizer):
         mask_color: the same for masks; as the boxes by default.
         text_color: RGB triple; black or white by default, whichever reads better on the label's ground.
         line_width: pixels; follows the size of the picture by default.
-        alpha: opacity of masks, 0 to 1.
+        alpha: opacity of masks and segments, 0 to 1.
         min_side: pictures with a shorter side below this are enlarged before drawing; 0 keeps their size.
     """
 
@@ -95,21 +96,23 @@ class DetLocalVisualizer(Visualizer):
         panels = []
         if sample is not None and draw_gt and ('gt_instances' in sample or 'ignored_instances' in sample):
             panels.append(self._panel(bgr, truth_in_frame(sample, bgr.shape[:2]), score_thr))
-        if sample is not None and draw_pred and 'pred_instances' in sample:
+        if sample is not None and draw_pred and any(name in sample for name in PREDICTIONS):
             height, width = sample.metainfo.get('ori_shape', bgr.shape)[:2]
             if bgr.shape[:2] != (height, width):
                 bgr = cv2.resize(bgr, (width, height))
-            panels.append(self._panel(bgr, sample.pred_instances, score_thr))
-        if len({panel.shape for panel in panels}) > 1:
-            panels = [cv2.resize(panel, panels[-1].shape[1::-1]) for panel in panels]
+            panels.append(self._panel(bgr, sample, score_thr, draw=draw_predictions))
+        heights = [panel.shape[0] for panel in panels]
+        if len(set(heights)) > 1:  # the truth is drawn on the network's input
+            panels[0] = cv2.resize(panels[0], (round(bgr.shape[1] * heights[1] / bgr.shape[0]), heights[1]))
         return np.ascontiguousarray((np.concatenate(panels, axis=1) if panels else bgr)[..., ::-1])
 
-    def _panel(self, bgr: np.ndarray, instances: object, score_thr: float) -> np.ndarray:
+    def _panel(self, bgr: np.ndarray, sample: DetDataSample, score_thr: float,
+               draw: Callable[..., np.ndarray] = draw_instances) -> np.ndarray:
         meta = self.dataset_meta or {}
         palette = self.bbox_color if self.bbox_color is not None else meta.get('palette')
-        return draw_instances(bgr, instances, meta.get('classes'), palette, score_thr, alpha=self.alpha,
-                              line_width=self.line_width, mask_palette=self.mask_color, text_color=self.text_color,
-                              min_side=self.min_side)
+        return draw(bgr, sample, meta.get('classes'), palette, score_thr, alpha=self.alpha,
+                    line_width=self.line_width, mask_palette=self.mask_color, text_color=self.text_color,
+                    min_side=self.min_side)
 
     @master_only
     def show(self, drawn_img: np.ndarray | None = None, win_name: str = 'image', wait_time: float = 0.,

@@ -5,7 +5,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from maskforge.registry import VISUALIZERS
-from maskforge.structures import DetDataSample, InstanceMasks
+from maskforge.structures import DetDataSample, InstanceMasks, PanopticSegmentation
 from maskforge.visualization import DetLocalVisualizer
 from maskforge.visualization.sample_frame import truth_in_frame
 
@@ -117,3 +117,13 @@ def test_truth_in_frame(sample):
     assert truth_in_frame(sample, (60, 80)).gt_instances.masks.height == 60
     assert truth_in_frame(sample, (120, 160)).gt_instances.bboxes.tolist() == [[20, 20, 80, 80]]
     assert 'pred_instances' not in truth_in_frame(sample, (60, 80))
+
+
+def test_segments_are_drawn_beside_the_truth(visualizer, image, sample, tmp_path):
+    del sample.pred_instances
+    segments = np.repeat(np.int32([[1], [0]]), 30, axis=0).repeat(80, axis=1)
+    sample.pred_panoptic = PanopticSegmentation(segments, np.array([1]), np.float32([0.9]))
+    visualizer.add_datasample('x', image, sample, out_file=tmp_path / 'x.png')
+    written = cv2.imread(str(tmp_path / 'x.png'))
+    assert written.shape == (60, 160, 3)
+    assert written[5, 85, 1] > 100 and written[55, 85].tolist() == [20, 20, 200]

@@ -16,8 +16,9 @@ from maskforge.models.mask2former.upsampling import Resize
 from maskforge.structures import DetDataSample
 
 FIELDS = {'panoptic': 'pred_panoptic', 'instance': 'pred_instances', 'semantic': 'pred_sem_seg'}
-#: of one tensor over a strip; what fits into a processor's cache is several times faster there
-CPU_STRIP_BYTES, DEVICE_STRIP_BYTES = 4 * 2**20, 256 * 2**20
+#: of one tensor over a strip; on a processor, strips that leave its cache are slow, and so are those of few rows, which
+#: share most of the source rows that they read
+CPU_STRIP_BYTES, DEVICE_STRIP_BYTES = 16 * 2**20, 256 * 2**20
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_small_strips_change_nothing(frames, modes):
     case = some_case(frames)
     settings = dict(object_mask_threshold=0.3, overlap_threshold=0.3)
     want = predict(case, *modes, strip_bytes=2**40, **settings)
-    for strip_bytes in (1, 20_000):
+    for strip_bytes in (20_000, 70_000):
         found = predict(case, *modes, strip_bytes=strip_bytes, **settings)
         assert found.keys() == want.keys()
         for mode in modes:
@@ -271,21 +272,22 @@ from maskforge.structures import DetDataSample
 torch.set_num_threads(1)
 torch.manual_seed(0)
 modes, size, original = sys.argv[1].split(','), (2016, 3008), tuple(map(int, sys.argv[2].split('x')))
-masks = 6 * F.interpolate(torch.randn(1, 100, 8, 12), size=(504, 752), mode='bilinear')
+masks = F.interpolate(torch.randn(1, 100, 8, 12), size=(504, 752), mode='bilinear').mul_(6)
 classes = 4 * torch.randn(1, 100, 134)
 meta = dict(batch_input_shape=size, img_shape=(2000, 3000), ori_shape=original)
 def run(masks, meta):
     settings = PostprocessSettings(tuple(modes), object_mask_threshold=0.)
     return add_predictions(classes, masks, [DetDataSample(metainfo=meta)], settings, is_thing=(True,) * 133)
 run(masks[..., :8, :8].contiguous(), dict(batch_input_shape=(32, 32), img_shape=(32, 32)))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before, start = peak(), time.process_time()
+held = int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize() // 1024
+start = time.process_time()
 run(masks, meta)
-print((peak() - before) // 1024, time.process_time() - start)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) // 1024, time.process_time() - start)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path('/proc/self/statm').is_file(), reason='needs the memory counters of Linux')
 @pytest.mark.parametrize('original', ['2000x3000', '2400x3600', '1000x1500'])
 @pytest.mark.parametrize('modes', [ALL, *[(mode,) for mode in ALL]], ids=str)
 def test_memory_of_a_large_image(modes, original):

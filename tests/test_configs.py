@@ -12,13 +12,15 @@ from toy_configs import TOY_SIDE, num_classes_of, shrink
 
 from maskforge.config import check_keys, lint_config, load_config
 from maskforge.datasets import SyntheticShapesDataset
+from maskforge.datasets.synthetic import draw_shapes
 from maskforge.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS, VISUALIZERS
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
 # a config came or went: change the number, and the table of its folder's README.md
-FOUND = {'balloon': 1, 'cityscapes': 1, 'deformable_detr': 10, 'faster_rcnn': 6, 'mal': 5, 'mask_rcnn': 10,
-         'quickstart': 1, 'voc': 1}
+FOUND = {'balloon': 1, 'cityscapes': 1, 'deformable_detr': 10, 'faster_rcnn': 6, 'mal': 5,
+         'mask2former': 15, 'mask_rcnn': 10, 'quickstart': 1, 'voc': 1}
+MASK2FORMER_FIELDS = dict(panoptic='pred_panoptic', instance='pred_instances', semantic='pred_sem_seg')
 
 
 def test_no_config_is_forgotten():
@@ -44,6 +46,16 @@ def _draw(root: Path, classes: int) -> None:
     (root / 'annotations.json').write_text(json.dumps(content))
 
 
+def _draw_scenes(root: Path, classes: int) -> None:
+    """Panoptic and semantic data with as many classes as the model has, most of which do not occur."""
+    folder = draw_shapes(root, num_train=2, num_val=2, size=TOY_SIDE, panoptic=True, semantic=True).root / 'annotations'
+    for path in (*folder.glob('panoptic_*.json'), folder / 'semantic_classes.json'):
+        content = json.loads(path.read_text())
+        listed = content['categories'] if isinstance(content, dict) else content
+        listed += [dict(id=number, name=f'class {number}', isthing=0) for number in range(len(listed) + 1, classes + 1)]
+        path.write_text(json.dumps(content))
+
+
 def _batch(cfg, name: str):
     dataset = DATASETS.build(cfg[f'{name}_dataloader'].dataset)
     return pseudo_collate([dataset[index] for index in range(2)])
@@ -60,6 +72,8 @@ def test_config_trains_and_tests_one_step(path, tmp_path):
     torch.manual_seed(0)
     cfg = load_config(path)
     _draw(tmp_path, num_classes_of(cfg))
+    if cfg.model.type == 'Mask2Former':
+        _draw_scenes(tmp_path / 'scenes', num_classes_of(cfg))
     shrink(cfg, tmp_path)
     model = MODELS.build(cfg.model)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -71,6 +85,9 @@ def test_config_trains_and_tests_one_step(path, tmp_path):
         samples = model.val_step(_batch(cfg, 'val'))
     # MAL's samples are boxes, the others' are images
     assert [sample.get('ann_id' if cfg.model.type == 'MAL' else 'img_id') for sample in samples] == [1, 2]
+    if cfg.model.type == 'Mask2Former':
+        assert MASK2FORMER_FIELDS[cfg.model.mode] in samples[0]
+        return
     assert ('masks' in samples[0].pred_instances) == (cfg.model.type in ('MaskRCNN', 'MAL'))
 
 

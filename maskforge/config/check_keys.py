@@ -27,7 +27,7 @@ _TASK_ARGUMENTS = {'anchor_generator', 'prior_generator', 'point_generator', 'bb
                    'iou_calculator', 'match_costs'}
 # dicts with a type that no registry of ours builds
 _OPAQUE = {'norm_cfg', 'conv_cfg', 'act_cfg', 'upsample_cfg', 'nms', 'roi_layer', 'metainfo', 'filter_cfg', 'tta_cfg',
-           'backend_args', 'data_prefix', 'init_kwargs', 'dist_cfg', 'plugins', 'dcn'}
+           'backend_args', 'data_prefix', 'init_kwargs', 'dist_cfg', 'plugins', 'dcn', 'clip_grad'}
 _NEIGHBOURS = {'MODELS': ('TASK_UTILS',), 'TASK_UTILS': ('MODELS',), 'METRICS': ('EVALUATOR',)}
 _RUNNER_ARGUMENTS = {
     'model': 'MODELS', 'data_preprocessor': 'MODELS', 'tta_model': 'MODELS', 'val_evaluator': 'METRICS',

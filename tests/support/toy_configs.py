@@ -11,6 +11,9 @@ COCO_DATASETS = ('CocoDataset', 'CityscapesDataset', 'VOCDataset', 'CocoSourcesD
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'min_box_side', 'label_mode', 'num_classes')
 DETR_SIZES = dict(scales=(64, 80), random_resize_max_size=TOY_SIDE, train_random_resize=(64, ),
                   train_random_crop_min=48, train_random_crop_max=64)
+SCENE_SIZES = dict(
+    SegmentationTrainTransform=dict(train_min_size=[64, 80], train_max_size=TOY_SIDE, train_crop_size=(64, 64)),
+    SegmentationTestTransform=dict(test_min_size=64, test_max_size=TOY_SIDE))
 BOX_SETTINGS = ('load_mask', 'test_mode', 'crop_size', 'resample', 'margin_rate', 'test_margin_rate')
 
 
@@ -22,7 +25,7 @@ def num_classes_of(cfg: Config) -> int:
 
 
 def shrink(cfg: Config, root: Path) -> None:
-    """In place: no downloads, thin layers, small images, data from ``root/annotations.json`` and ``root``."""
+    """In place: no downloads, thin layers, small images, data from ``root`` (and ``root/scenes``)."""
     model = cfg._cfg_dict['model']
     THIN[model['type']](model)
     for node in walk(cfg._cfg_dict):
@@ -40,11 +43,26 @@ def shrink(cfg: Config, root: Path) -> None:
             node.update(DETR_SIZES)
         if node.get('type') == 'DETRTestTransform':
             node.update(test_random_resize=64, random_resize_max_size=TOY_SIDE)
+        if node.get('type') in SCENE_SIZES:
+            node.update(SCENE_SIZES[node['type']])
+        if node.get('type') in SCENES:
+            kept = {key: node[key] for key in (*KEPT, 'type') if key in node}
+            node.clear()
+            node.update(kept, data_root=str(root / 'scenes'),
+                        **SCENES[kept['type']]('val' if kept.get('test_mode') else 'train'))
         if node.get('type') == 'BoxCropDataset':
             kept = {key: node[key] for key in BOX_SETTINGS if key in node}
             node.clear()
             node.update(kept, type='BoxCropDataset', ann_file=str(root / 'annotations.json'), min_obj_size=4,
                         data_prefix=dict(img=str(root)))
+
+
+#: files of a split that ``draw_shapes`` writes
+SCENES: dict[str, Callable[[str], dict]] = {
+    'CocoPanopticDataset': lambda split: dict(ann_file=f'annotations/panoptic_{split}.json',
+                                              data_prefix=dict(img=split, panoptic=f'panoptic_{split}')),
+    'SemanticJsonlDataset': lambda split: dict(ann_file=f'annotations/semantic_{split}.jsonl',
+                                               label_map='annotations/semantic_classes.json')}
 
 
 def walk(node: Any) -> Iterator[dict]:
@@ -86,6 +104,17 @@ def _thin_detr(model: dict) -> None:
         embed_dim=8, depths=(1, 2, 1, 1), num_heads=(1, 1, 2, 2)))
 
 
+def _thin_mask2former(model: dict) -> None:
+    """One encoder and three decoder layers, 32 channels, 20 queries; stages, losses and modes stay."""
+    model.update(hidden_dim=32, mask_dim=16, nheads=2, enc_layers=1, enc_feedforward=32, dec_layers=3,
+                 dim_feedforward=32, num_queries=20, num_points=64)
+    model['backbone'].update(THIN_BACKBONES[model['backbone']['type']])
+
+
+THIN_BACKBONES: dict[str, dict] = dict(
+    ResNet=dict(base_channels=8), SwinTransformer=dict(embed_dims=8, depths=(1, 2, 1, 1), num_heads=(1, 1, 2, 2)),
+    EfficientViT=dict(widths=(8, 8, 16, 16, 32), depths=(1, 1, 1, 1, 1), head_dim=8))
 # one entry a family
 THIN: dict[str, Callable[[dict], None]] = {
-    'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn, 'MAL': _thin_mal, 'DeformableDETR': _thin_detr}
+    'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn, 'MAL': _thin_mal, 'DeformableDETR': _thin_detr,
+    'Mask2Former': _thin_mask2former}

@@ -18,7 +18,8 @@ _TIMEOUT_SECONDS = 7 * 24 * 3600
 def parser() -> argparse.ArgumentParser:
     """What predicts, on what, and where results go."""
     parser = argparse.ArgumentParser(prog='maskforge infer', description=(
-        'Predict images: drawn pictures and one COCO JSON. An interrupted job goes on where it stopped.'), epilog=(
+        'Predict images: drawn pictures and one COCO JSON; panoptic segments and semantic maps as PNGs. An interrupted '
+        'job goes on where it stopped.'), epilog=(
         'A model that labels boxes (MAL) takes no images but --ann-file, --img-dir and --out (or inference.ann_path, '
         'img_dir and label_dump_path among --cfg-options), and the other flags of maskforge label.'))
     parser.add_argument('model', help='config, checkpoint of maskforge, or .onnx file')
@@ -26,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
                         'maskforge label)')
     parser.add_argument('--weights', metavar='FILE', help="checkpoint for a config (default: the config's load_from)")
     parser.add_argument('--out-dir', '--work-dir', metavar='DIR', dest='out_dir',
-                        help='folder of predictions.json, vis/, labels/ (default: work_dirs/<model name>/predictions)')
+                        help='folder of predictions.json, vis/, labels/, panoptic.json, panoptic/, semantic/ (default: '
+                        'work_dirs/<model name>/predictions)')
     parser.add_argument('--out', metavar='FILE.json', help='write the predictions there too')
     parser.add_argument('--show-dir', metavar='DIR', help='write the drawn pictures there too')
     parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images per forward pass (default: 1)')

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from maskforge.formats.panoptic_json import PanopticJson, read_segments, write_panoptic_json
+from maskforge.formats.panoptic_json import PanopticJson, read_segments, segment_records, write_panoptic_json
 from maskforge.formats.panoptic_png import write_panoptic_png
 from maskforge.registry import METRICS
 from maskforge.structures import PanopticSegmentation
@@ -135,10 +135,7 @@ class CocoPanopticMetric(GatheredMetric):
         """Write the PNG; return the JSON record. Segment ids are 1 .. N."""
         name = f'{Path(image["file_name"]).stem}.png'
         write_panoptic_png(found.segments, Path(f'{self.outfile_prefix}.panoptic') / name)
-        areas = found.areas()
-        segments = [dict(id=k + 1, category_id=int(self.truth.category_ids[category_rows[k]]), area=int(areas[k]),
-                         isthing=int(self.truth.is_thing[category_rows[k]]))
-                    for k in range(len(found)) if areas[k]]
+        segments = segment_records(found, self.truth.category_ids[category_rows], self.truth.is_thing[category_rows])
         return dict(image_id=image['id'], file_name=name, segments_info=segments)
 
     def _log(self, found: dict[str, dict], counts: PanopticCounts) -> None:

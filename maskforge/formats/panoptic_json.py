@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from maskforge.structures import PanopticSegmentation
+
 from .coco_parse import Images, parse_categories, parse_images
 from .defect import Defect, settle
 from .json_file import garbage_collection_paused, read_json_dict, write_json
@@ -106,6 +108,21 @@ def read_segments(path: str | Path, segments: Segments, *, size: tuple[int, int]
     order = np.argsort(segments.ids)
     table = np.concatenate([[0], order + 1])
     return table[np.searchsorted(segments.ids[order], ids, side='right') * (ids > 0)].astype(np.int32)
+
+
+def segment_records(found: PanopticSegmentation, category_ids: np.ndarray, is_thing: np.ndarray) -> list[dict]:
+    """Return the ``segments_info`` of a prediction: ids 1 .. N as in its map; segments without a pixel are left out.
+
+    Args:
+        category_ids, is_thing: of each of the N segments.
+    """
+    areas = found.areas()
+    records = [dict(id=k + 1, category_id=int(category_ids[k]), area=int(areas[k]), isthing=int(is_thing[k]))
+               for k in range(len(found)) if areas[k]]
+    if found.scores is not None:
+        for record in records:
+            record['score'] = round(float(found.scores[record['id'] - 1]), 6)
+    return records
 
 
 def write_panoptic_json(path: str | Path, *, images: list[dict], annotations: list[dict],

@@ -30,5 +30,5 @@ def write_panoptic_png(segment_ids: np.ndarray, path: str | Path) -> None:
 
 
 def write_png(image: np.ndarray, path: str | Path) -> None:
-    """Write (H, W) or (H, W, 3) BGR uint8 as PNG, atomically."""
+    """Write (H, W) uint8 or uint16, or (H, W, 3) BGR uint8 as PNG, atomically."""
     write_atomically(path, cv2.imencode('.png', image)[1].tobytes())

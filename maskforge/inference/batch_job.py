@@ -18,6 +18,7 @@ from maskforge.inference.job_progress import JobProgress
 from maskforge.inference.load_model import load_model
 from maskforge.inference.predictor import Predictor, make_predictor
 from maskforge.inference.result_file import Journal, to_records, write_result
+from maskforge.inference.segment_outputs import panoptic_record, write_panoptic_result
 from maskforge.structures import DetDataSample
 
 RESULT_NAME = 'predictions.json'
@@ -31,9 +32,10 @@ def run_inference(model: str | Path | Config | BaseModel, inputs: Inputs, *, wei
                   classmap: str | Path | None = None, **outputs: Any) -> Path:
     """Predict, draw and write ``out_dir/predictions.json`` (COCO: images, categories, annotations with scores).
 
-    Finished batches are kept in a journal: a job that was killed goes on where it stopped and ends with the same
-    file. Broken images are named, counted and left out. In a process group the batches are shared; the files do not
-    depend on the number of processes.
+    Panoptic segments go to ``panoptic.json`` and the PNGs of ``panoptic/``, semantic maps to the PNGs of ``semantic/``;
+    see :mod:`maskforge.inference.segment_outputs`. Finished batches are kept in a journal: a job that was killed goes
+    on where it stopped and ends with the same files. Broken images are named, counted and left out. In a process group
+    the batches are shared; the files do not depend on the number of processes.
 
     Args:
         model: config, checkpoint or ONNX file (see :class:`~maskforge.inference.Inferencer`), or a loaded model
@@ -144,7 +146,7 @@ class _Job:
     def _finish_image(self, image: InputImage, sample: DetDataSample) -> dict[str, Any]:
         sample = self.outputs.kept(sample)
         self.outputs.write(image, sample, self.out_dir, self.meta, stem=self.stems[image.name])
-        return sample_entry(image, sample, self.meta, min_score=self.outputs.written_from)
+        return sample_entry(image, sample, self.meta, stem=self.stems[image.name], min_score=self.outputs.written_from)
 
     def _finish(self, images: Sequence[InputImage], journal: Journal) -> None:
         entries = [journal.entries[image.name] for image in images]
@@ -156,29 +158,36 @@ class _Job:
             journal.remove()
             raise ValueError(f'none of the {len(images)} images could be read; the first: {entries[0]["error"]}')
         path = write_result(self.out_dir / RESULT_NAME, entries, self.meta)
+        write_panoptic_result(self.out_dir, entries, self.meta)
         journal.remove()
-        print_log(f'{len(images) - len(broken)} images, {sum(len(e.get("records", ())) for e in entries)} objects: '
-                  f'{path}', logger='current')
+        objects = sum(len(entry.get('records', ())) for entry in entries)
+        segments = sum(len(entry['panoptic']['segments_info']) for entry in entries if 'panoptic' in entry)
+        print_log(f'{len(images) - len(broken)} images, {objects} objects'
+                  f'{f", {segments} segments" if segments else ""}: {path}', logger='current')
 
 
-def sample_entry(image: InputImage, sample: DetDataSample, meta: dict[str, Any], *,
+def sample_entry(image: InputImage, sample: DetDataSample, meta: dict[str, Any], *, stem: str,
                  min_score: float = 0.0) -> dict[str, Any]:
-    """What the result file keeps of one image: its COCO image record and result records."""
+    """What the result files keep of one image: its COCO image record, result records and panoptic record."""
     height, width = sample.ori_shape[:2]
     records = to_records(sample, category_ids=meta.get('category_ids', ()), min_score=min_score)
-    return dict(name=image.name, records=records, image=dict(
+    entry = dict(name=image.name, records=records, image=dict(
         id=int(sample.img_id), file_name=image.name, height=int(height), width=int(width)))
+    if 'pred_panoptic' in sample:
+        entry['panoptic'] = panoptic_record(sample, meta, stem=stem, min_score=min_score)
+    return entry
 
 
 def write_samples(images: Sequence[InputImage], samples: Sequence[DetDataSample], out_dir: Path, meta: dict[str, Any],
                   outputs: ImageOutputs) -> Path:
-    """Write the files of samples that are at hand, and the result file; return the path of the JSON."""
+    """Write the files of samples that are at hand, and the result files; return the path of the COCO JSON."""
     outputs.check(meta)
     stems = label_stems(images)
     for image, sample in zip(images, samples):
         outputs.write(image, sample, out_dir, meta, stem=stems[image.name])
-    entries = [sample_entry(image, sample, meta, min_score=outputs.written_from)
+    entries = [sample_entry(image, sample, meta, stem=stems[image.name], min_score=outputs.written_from)
                for image, sample in zip(images, samples)]
+    write_panoptic_result(out_dir, entries, meta)
     return write_result(out_dir / RESULT_NAME, entries, meta)
 
 

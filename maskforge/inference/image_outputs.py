@@ -1,4 +1,4 @@
-"""What a job writes of every image beside the common JSON: a picture, a KITTI label file."""
+"""What a job writes of every image beside the common JSON files: a picture, segments, a KITTI label file."""
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from maskforge.formats.atomic_file import write_atomically
 from maskforge.formats.category_rows import is_unused_row
 from maskforge.formats.kitti import KittiObject, write_kitti_labels
 from maskforge.inference.image_list import InputImage
+from maskforge.inference.segment_outputs import above, write_panoptic_map, write_semantic_map
 from maskforge.structures import DetDataSample
-from maskforge.visualization import draw_instances, read_color_map
+from maskforge.visualization import draw_predictions, read_color_map
 
 PICTURES, LABELS = 'vis', 'labels'
 _GREY = (150, 150, 150)
@@ -21,6 +22,8 @@ _GREY = (150, 150, 150)
 @dataclass(frozen=True)
 class ImageOutputs:
     """The choice of files and their looks.
+
+    "Objects" are instances and panoptic segments. Segments and semantic maps are results, and written in any case.
 
     Attributes:
         score_thr: objects with a lower score are not drawn.
@@ -73,9 +76,11 @@ class ImageOutputs:
 
     def kept(self, sample: DetDataSample) -> DetDataSample:
         """The sample without objects below ``conf_threshold``."""
-        if self.conf_threshold is not None:
+        if self.conf_threshold is not None and 'pred_instances' in sample:
             found = sample.pred_instances
             sample.pred_instances = found[found.scores >= self.conf_threshold]
+        if self.conf_threshold is not None and 'pred_panoptic' in sample:
+            sample.pred_panoptic = above(sample.pred_panoptic, self.conf_threshold)
         return sample
 
     @property
@@ -85,7 +90,18 @@ class ImageOutputs:
 
     def write(self, image: InputImage, sample: DetDataSample, out_dir: Path, meta: Mapping[str, Any], *,
               stem: str) -> None:
-        """Write the files of one image; ``stem`` is the label file's name without its ending."""
+        """Write the files of one image.
+
+        Args:
+            stem: name of the label file and of the maps, without the ending.
+
+        Raises:
+            ValueError: label files of a model that predicts no instances.
+        """
+        if 'pred_panoptic' in sample:
+            write_panoptic_map(sample.pred_panoptic, out_dir, stem=stem, min_score=self.written_from)
+        if 'pred_sem_seg' in sample:
+            write_semantic_map(sample.pred_sem_seg.sem_seg, out_dir, meta, stem=stem)
         if self.save_images:
             write_picture(out_dir / PICTURES / image.drawn_name, self.draw(image.read(), sample, meta))
         if self.labels:
@@ -96,18 +112,24 @@ class ImageOutputs:
     def draw(self, pixels: np.ndarray, sample: DetDataSample, meta: Mapping[str, Any]) -> np.ndarray:
         """Return ``pixels`` (H, W, 3) uint8 BGR with the predictions drawn on a copy."""
         classes, palette = meta.get('classes') or (), meta.get('palette') or None
-        found = sample.pred_instances
+        colors = None
         if self.color_map is not None:
             colors = read_color_map(self.color_map, classes)
-            found = found[np.flatnonzero(np.isin(found.labels.cpu().numpy(), list(colors)))]
             palette = [colors.get(label, _GREY) for label in range(len(classes))]
         threshold = self.score_thr if self.conf_threshold is None else self.conf_threshold
-        return draw_instances(pixels, found, classes, palette, threshold, line_width=self.outline_width,
-                              min_side=self.min_side)
+        return draw_predictions(pixels, sample, classes, palette, threshold, only=colors,
+                                line_width=self.outline_width, min_side=self.min_side)
 
 
 def kitti_objects(sample: DetDataSample, classes: Sequence[str], *, min_score: float = 0.0) -> list[KittiObject]:
-    """Predictions of one image as KITTI objects with scores; labels without a class name are left out."""
+    """Predictions of one image as KITTI objects with scores; labels without a class name are left out.
+
+    Raises:
+        ValueError: the sample has no instances.
+    """
+    if 'pred_instances' not in sample:
+        raise ValueError("label files need boxes, and the model predicts no instances: add 'instance' to its mode, or "
+                         'leave the label files out.')
     found = sample.pred_instances
     rows = zip(found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist())
     return [KittiObject(classes[label], tuple(box), score=score) for box, score, label in rows

@@ -19,7 +19,7 @@ from maskforge.structures import DetDataSample
 
 @INFERENCERS.register_module()
 class Inferencer:
-    """Predicts instances of images.
+    """Predicts what is in images.
 
     Args:
         model: a config (file, ``maskforge::mask_rcnn/x.py`` or object), a maskforge checkpoint (it carries its
@@ -63,12 +63,13 @@ class Inferencer:
             inputs: paths, folders, glob patterns, (H, W, 3) uint8 BGR arrays, or a list of them.
             batch_size: images per forward pass.
             score_thr: objects with a lower score are not drawn; the samples keep them.
-            out_dir: writes drawn pictures and ``predictions.json`` there as well.
+            out_dir: writes drawn pictures, ``predictions.json``, and segments and semantic maps there as well.
             **outputs: ``conf_threshold`` (drops objects with a lower score from the samples too), ``labels``,
                 ``color_map`` ...; see :class:`~maskforge.inference.image_outputs.ImageOutputs`.
 
         Returns:
-            One sample per image, in order, with ``pred_instances`` (bboxes, scores, labels, masks) on the CPU.
+            One sample per image, in order, on the CPU: ``pred_instances`` (bboxes, scores, labels, masks), and
+            ``pred_panoptic`` and ``pred_sem_seg`` of models that predict them.
 
         Raises:
             FileNotFoundError, ValueError: a path that is not there, an image that cannot be read; it is named.

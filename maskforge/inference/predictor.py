@@ -80,10 +80,7 @@ class TorchPredictor:
         data = self.collate(prepared)
         with torch.no_grad():
             samples = self.model.test_step(data)
-        for sample in samples:
-            sample.pred_instances = sample.pred_instances.to('cpu')
-        return list(samples)
-
+        return [sample.to('cpu') for sample in samples]
 
     def collate(self, prepared: Sequence[dict]) -> dict:
         """What ``model.test_step`` takes."""

@@ -18,10 +18,12 @@ def to_records(sample: DetDataSample, *, category_ids: Sequence[int], min_score:
     """COCO result records of one image: image_id, category_id (original), score, bbox xywh, area, segmentation.
 
     Args:
-        sample: with ``img_id`` and ``pred_instances`` in the original frame.
+        sample: with ``img_id`` and ``pred_instances`` in the original frame; without them there are no records.
         category_ids: original id of each label; labels beyond it are written as label + 1.
         min_score: lower scores are left out.
     """
+    if 'pred_instances' not in sample:
+        return []
     found = sample.pred_instances
     boxes = found.bboxes.double().numpy().reshape(-1, 4).copy()
     boxes[:, 2:] -= boxes[:, :2]
@@ -31,7 +33,7 @@ def to_records(sample: DetDataSample, *, category_ids: Sequence[int], min_score:
         if score < min_score:
             continue
         area = float(coco_mask.area(masks[index])) if masks else float(box[2] * box[3])
-        record = dict(image_id=sample.img_id, category_id=_original_id(label, category_ids), score=round(score, 6),
+        record = dict(image_id=sample.img_id, category_id=original_id(label, category_ids), score=round(score, 6),
                       bbox=np.round(box, 3).tolist(), area=area, iscrowd=0)
         if masks:
             record['segmentation'] = rle.to_json(masks[index])
@@ -39,7 +41,8 @@ def to_records(sample: DetDataSample, *, category_ids: Sequence[int], min_score:
     return records
 
 
-def _original_id(label: int, category_ids: Sequence[int]) -> int:
+def original_id(label: int, category_ids: Sequence[int]) -> int:
+    """Return the category id of a label; labels beyond ``category_ids`` count from 1."""
     return int(category_ids[label]) if label < len(category_ids) else label + 1
 
 
@@ -125,7 +128,7 @@ def write_result(path: Path, entries: Sequence[dict[str, Any]], dataset_meta: di
     for number, record in enumerate(annotations, start=1):
         record['id'] = number
     classes, ids = dataset_meta.get('classes', ()), dataset_meta.get('category_ids', ())
-    categories = [dict(id=_original_id(label, ids), name=name) for label, name in enumerate(classes)]
+    categories = [dict(id=original_id(label, ids), name=name) for label, name in enumerate(classes)]
     images = [entry['image'] for entry in entries if 'image' in entry]
     write_json(dict(images=images, categories=categories, annotations=annotations), path)
     return path

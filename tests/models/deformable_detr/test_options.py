@@ -6,19 +6,20 @@ from operator import gt, lt, ne
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from observed_options import (
+    kept_for_backward,
+    learning_parts,
+    loss_of,
+    losses,
+    near,
+    operations,
+    optim_wrapper,
+    raw,
+    scaled,
+)
 
 from maskforge.layers.deformable_encoder import DeformableEncoderLayer
-from maskforge.registry import OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
-
-
-def losses(model, images, samples) -> dict[str, float]:
-    torch.manual_seed(0)
-    return {name: value.item() for name, value in model(images, samples, mode='loss').items()}
-
-
-def raw(model, images, samples):
-    return model(images, samples, mode='tensor')
+from maskforge.registry import PARAM_SCHEDULERS
 
 
 def encoder_layers_run(model, images, samples) -> int:
@@ -35,25 +36,6 @@ def tokens(model, images, samples) -> int:
     model.encoder.register_forward_hook(lambda module, arguments, output: seen.append(output.shape[1]))
     raw(model, images, samples)
     return seen[0]
-
-
-def operations(model, images, samples) -> int:
-    with FlopCounterMode(display=False) as counter:
-        raw(model, images, samples)
-    return counter.get_total_flops()
-
-
-def kept_for_backward(model, images, samples) -> int:
-    sizes = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: sizes.append(tensor.numel()) or tensor, lambda t: t):
-        model.train()(images, samples, mode='loss')
-    return sum(sizes)
-
-
-def learning_parts(model, images, samples) -> frozenset[str]:
-    found = model.train()(images, samples, mode='loss')
-    sum(value for name, value in found.items() if name.startswith('loss')).backward()
-    return frozenset(name.split('.')[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any())
 
 
 @torch.no_grad()
@@ -89,18 +71,6 @@ def detections(model, images, samples) -> list[int]:
 def lowest_score(model, images, samples) -> float:
     return min(sample.pred_instances.scores.min().item() for sample in model(images, samples, mode='predict')
                if len(sample.pred_instances))
-
-
-def loss_of(name):
-    return lambda *case: losses(*case)[name]
-
-
-def scaled(factor):
-    return lambda first, second: second == pytest.approx(factor * first, rel=1e-5)
-
-
-def near(first, second) -> bool:
-    return first == pytest.approx(second, rel=1e-6)
 
 
 COSTS = dict(set_cost_class=2, set_cost_bbox=5, set_cost_giou=2)
@@ -202,11 +172,6 @@ POINTS, REST = 'reference_points.weight', 'decoder.layers.0.linear1.weight'
 #: lr_backbone / lr and lr_linear_proj_mult, as the shipped configs write them
 RATES = dict(custom_keys={'backbone': dict(lr_mult=0.05), 'sampling_offsets': dict(lr_mult=0.2),
                           'reference_points': dict(lr_mult=0.2)})
-
-
-def optim_wrapper(model, optimizer: dict, paramwise_cfg: dict | None = None, **wrapper):
-    constructor = OPTIM_WRAPPER_CONSTRUCTORS.get('DefaultOptimWrapperConstructor')
-    return constructor(dict(type='OptimWrapper', optimizer=optimizer, **wrapper), paramwise_cfg)(model)
 
 
 def moves(model, optimizer: dict) -> dict[str, float]:

@@ -164,6 +164,8 @@ class InstanceMasks:
         """Extend the frame to ``size`` (h, w) at the bottom and on the right."""
         if size[0] < self._height or size[1] < self._width:
             raise ValueError(f'pad size (h, w) = {tuple(size)} is smaller than the frame {(self._height, self._width)}')
+        if tuple(size) == (self._height, self._width):
+            return self[:]
         padded = self._window(0, 0, *size)
         padded._pixels = None if self._pixels is None else pad_bits(self._pixels, *size)
         return padded

@@ -92,7 +92,7 @@ class LoadAnnotations(BaseTransform):
         """A class that the model does not have would end training on a GPU without a word of where it came from."""
         if num_classes is None or seg_map.max(initial=0) < num_classes:
             return
-        found = np.unique(seg_map)
+        found = np.flatnonzero(np.bincount(seg_map.ravel()))
         beyond = found[(found >= num_classes) & (found != self.ignore_index)] + self.reduce_zero_label
         if len(beyond):
             allowed = f'1 to {num_classes}, 0' if self.reduce_zero_label else f'0 to {num_classes - 1}'

@@ -34,7 +34,8 @@ class SegmentationTrainTransform(BaseTransform):
         horizontal_flip_prob: probability of a flip.
         colour: change brightness, contrast, saturation and hue.
         target_size: (width, height) that image and truth are resized to before everything else, or None.
-        keep_empty: keep crops that show no instance; otherwise the data set takes another image.
+        keep_empty: keep crops that show no instance; otherwise the data set takes another image. Semantic data has its
+            instances only after the crop, so all crops are kept there.
         resize_backend: 'pillow' as the paper's code, or 'cv2', which is faster and does not average.
 
     Raises:

@@ -50,8 +50,8 @@ class Mask2Former(BaseModel):
         dedup_iou: of instances of one class whose masks overlap more, the best stays; None keeps all.
         boxes_from_masks: instances have the boxes of their masks; False leaves them at zero.
         activation_checkpoint: recompute encoder and decoder layers in the backward pass.
-        freeze: dotted names of parts that are not trained; the official ``'sem_seg_head.pixel_decoder'`` and
-            ``'sem_seg_head.predictor'`` are understood as well.
+        freeze: dotted names of parts that are not trained; official names such as ``'sem_seg_head.pixel_decoder'`` and
+            ``'sem_seg_head.predictor.mask_embed'`` are understood as well.
         data_preprocessor, init_cfg: as in MMEngine.
 
     Raises:

@@ -16,9 +16,10 @@ from maskforge.models.mask2former.upsampling import Resize
 from maskforge.structures import DetDataSample
 
 FIELDS = {'panoptic': 'pred_panoptic', 'instance': 'pred_instances', 'semantic': 'pred_sem_seg'}
-#: of one tensor over a strip; on a processor, strips that leave its cache are slow, and so are those of few rows, which
-#: share most of the source rows that they read
-CPU_STRIP_BYTES, DEVICE_STRIP_BYTES = 16 * 2**20, 256 * 2**20
+#: of one tensor over a strip; what leaves a processor's cache is slow there
+CPU_STRIP_BYTES, DEVICE_STRIP_BYTES = 4 * 2**20, 256 * 2**20
+#: strips of fewer rows would share most of the source rows that they read
+LEAST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def add_predictions(class_logits: Float[Tensor, 'B Q K+1'], mask_logits: Float[T
         class_logits: no-object last.
         data_samples: with ``batch_input_shape`` and ``img_shape``; ``ori_shape`` is ``img_shape`` where it is missing.
         is_thing: K flags; with 'panoptic' among the modes, instances are of these classes alone.
-        strip_bytes: bound on one tensor over a strip of the image; by default, what is fast on the device. The
-            predictions do not depend on it.
+        strip_bytes: bound on one tensor over a strip of the image, from ``LEAST_ROWS`` rows on; by default, what is
+            fast on the device. The predictions do not depend on it.
 
     Raises:
         ValueError: ``is_thing`` for another number of classes.
@@ -134,8 +135,11 @@ def _semantic(class_logits: Float[Tensor, 'Q K+1'], mask_logits: Float[Tensor, '
 
 
 def strips(resize: Resize, channels: int, strip_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row of each strip and the one after its last; strips of the source or the result fit."""
+    """Yield the first row of each strip and the one after its last.
+
+    A strip of the result and what it is made of have at most ``strip_bytes`` each, or few rows.
+    """
     height, width = (len(taps.first) for taps in resize)
     whole = 4 * channels * max(height * width, resize.rows.source * max(width, resize.columns.source))
-    rows = max(1, height * strip_bytes // max(whole, 1))
+    rows = max(LEAST_ROWS, height * strip_bytes // max(whole, 1))
     return ((low, min(low + rows, height)) for low in range(0, height, rows))

@@ -138,7 +138,7 @@ def test_small_strips_change_nothing(frames, modes):
     case = some_case(frames)
     settings = dict(object_mask_threshold=0.3, overlap_threshold=0.3)
     want = predict(case, *modes, strip_bytes=2**40, **settings)
-    for strip_bytes in (20_000, 70_000):
+    for strip_bytes in (1, 90_000):
         found = predict(case, *modes, strip_bytes=strip_bytes, **settings)
         assert found.keys() == want.keys()
         for mode in modes:
@@ -261,6 +261,20 @@ def test_flags_of_another_number_of_classes():
     classes, masks, sample = some_case(FRAMES['padding'])
     with pytest.raises(ValueError, match='is_thing has 2 flags, the class logits 5 classes'):
         add_predictions(classes, masks, [sample], PostprocessSettings(ALL), is_thing=(True, False))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('frames', FRAMES.values(), ids=FRAMES)
+def test_the_device_does_not_matter(frames):
+    classes, masks, sample = some_case(frames)
+    want = predict((classes, masks, sample), *ALL)
+    with torch.autocast('cuda'):
+        found = predict((classes.cuda(), masks.cuda(), sample), *ALL)
+    assert_same_pixels(found.pred_panoptic.segments, want.pred_panoptic.segments)
+    assert_same_pixels(found.pred_sem_seg.sem_seg.numpy(), want.pred_sem_seg.sem_seg.numpy())
+    assert found.pred_instances.scores.device.type == 'cpu'
+    torch.testing.assert_close(found.pred_instances.scores, want.pred_instances.scores)
 
 
 MEASURE = """

@@ -16,6 +16,7 @@ from maskforge.structures import PanopticSegmentation
 
 from .class_map import ClassMap
 from .gathered_metric import GatheredMetric
+from .image_result import prediction
 from .panoptic_quality import PanopticCounts, class_quality, count_segments, summarize_quality
 
 
@@ -95,7 +96,7 @@ class CocoPanopticMetric(GatheredMetric):
         if row is None:
             raise ValueError(f'image {sample["img_id"]!r} is not in {self.truth.path}; the metric and the data set '
                              f'need the same annotation file.')
-        found: PanopticSegmentation = sample['pred_panoptic']
+        found: PanopticSegmentation = prediction(sample, 'pred_panoptic')
         category_rows = self._category_rows(found.labels, sample['img_id'])
         counts = None if self.format_only else self._count(row, found, category_rows)
         height, width = self.truth.images.sizes[row].tolist()

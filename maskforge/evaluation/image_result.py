@@ -33,6 +33,19 @@ def to_rles(masks: Any) -> list[dict]:
     return [rle_codec.encode(np.asfortranarray(bitmap, dtype=np.uint8)) for bitmap in bitmaps]
 
 
+def prediction(sample: Mapping, field: str) -> Any:
+    """Return what the model predicted, ``pred_instances``, ``pred_panoptic`` or ``pred_sem_seg``.
+
+    Raises:
+        ValueError: the model did not predict it.
+    """
+    if field not in sample:
+        raise ValueError(f'image {sample.get("img_id")!r}: the data sample has no {field}; the model must return it in '
+                         f"mode='predict'. Where model.mode chooses what is predicted (Mask2Former), add the metric's "
+                         'mode to it, or leave the metric out of the evaluator.')
+    return sample[field]
+
+
 @dataclass(slots=True)
 class ImageTruth:
     """Ground truth of one image in its original frame.
@@ -129,10 +142,7 @@ class ImageResult:
             ValueError: no ``pred_instances``, masks are asked for and the model predicts none, or truth is asked for
                 and there is none.
         """
-        if 'pred_instances' not in sample:
-            raise ValueError(f'image {sample.get("img_id")!r}: the data sample has no pred_instances; the model must '
-                             "return predictions in mode='predict'.")
-        predicted = sample['pred_instances']
+        predicted = prediction(sample, 'pred_instances')
         if with_masks and 'masks' not in predicted:
             raise ValueError("metric 'segm' needs pred_instances.masks, but the model predicts boxes only: set "
                              "metric='bbox', or use a model with a mask head.")

@@ -13,7 +13,7 @@ from maskforge.formats.panoptic_png import write_png
 from maskforge.registry import METRICS
 
 from .gathered_metric import GatheredMetric
-from .image_result import to_numpy
+from .image_result import prediction, to_numpy
 
 IOU_METRICS = ('mIoU', 'mDice', 'mFscore')
 
@@ -71,7 +71,7 @@ class IoUMetric(GatheredMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count each sample's pixels at once, so that no map is kept."""
         for sample in data_samples:
-            predicted = to_numpy(sample['pred_sem_seg']['sem_seg']).squeeze()
+            predicted = to_numpy(prediction(sample, 'pred_sem_seg')['sem_seg']).squeeze()
             if self.output_dir is not None:
                 written = predicted + self.reduce_zero_label
                 write_png(written.astype(np.uint8), self.output_dir / f'{Path(sample["img_path"]).stem}.png')

@@ -84,6 +84,11 @@ def test_bad_predictions(truth, change, message):
         metric.process(None, [{**PERFECT[0], **change}])
 
 
+def test_a_model_of_another_mode(truth):
+    with pytest.raises(ValueError, match=r'image 1: the data sample has no pred_panoptic.*model\.mode'):
+        CocoPanopticMetric(truth).process(None, [dict(img_id=1)])
+
+
 def test_class_that_the_truth_does_not_list(truth):
     metric = CocoPanopticMetric(truth)
     metric.dataset_meta = dict(category_ids=(2, 99))

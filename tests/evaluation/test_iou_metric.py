@@ -62,6 +62,11 @@ def test_bad_samples(change, message):
         metric.process(None, [{**sample(TRUTH, FOUND), **change}])
 
 
+def test_a_model_of_another_mode():
+    with pytest.raises(ValueError, match=r"has no pred_sem_seg.*add the metric's mode to it"):
+        IoUMetric().process(None, [dict(img_id=1)])
+
+
 def test_bad_settings():
     with pytest.raises(ValueError, match='allowed are mIoU'):
         IoUMetric(iou_metrics='mIou')

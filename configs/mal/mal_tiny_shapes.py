@@ -18,10 +18,13 @@ model = dict(
     mask_head_out_channel=48,
     not_adjust_scale=True,
     teacher_momentum=0.98,
-    crf_zeta=0.2,
-    crf_num_iter=30,
+    # foreground can be less certain than background, so that the mean field cuts corners of the box off
+    crf_value_high=0.87,
+    crf_zeta=0.15,
+    crf_num_iter=40,
+    loss_crf_weight=2.0,
     loss_mil_step=50,
-    loss_crf_step=200,
+    loss_crf_step=300,
     mask_thres=[0.5])
 
 train_dataloader = dict(

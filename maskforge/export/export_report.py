@@ -15,7 +15,8 @@ class OutputDifference:
         images: names of the images of the batch.
         output: name of the output.
         shape: shape of the output in the file.
-        largest, mean: absolute difference to PyTorch over the valid rows; 0 where there are none.
+        largest, mean: absolute difference to PyTorch over the valid rows; 0 where there are none. Of class maps and
+            binary masks both are the share of entries that differ.
         tolerance: largest difference that passes.
         rows: valid rows that were compared.
         note: why it failed whatever the numbers say (another shape, another number of valid rows), or ''.

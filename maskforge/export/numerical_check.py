@@ -72,7 +72,7 @@ def compare_outputs(spec: ExportSpec, images: Sequence[str], wanted: Sequence[np
         theirs.update(_reordered({name: ours[name] for name in spec.unordered},
                                  {name: theirs[name] for name in spec.unordered}))
     if spec.valid_output:
-        names = [name for name in spec.output_names if name not in spec.unordered]
+        names = list(spec.row_outputs) or [name for name in spec.output_names if name not in spec.unordered]
         left, right, count, note = _valid_rows([ours[name] for name in names], [theirs[name] for name in names],
                                                names.index(spec.valid_output))
         ours.update(zip(names, left))
@@ -122,11 +122,14 @@ def _matched(wanted: list[np.ndarray], got: list[np.ndarray]) -> tuple[list[np.n
 
 def _difference(spec: ExportSpec, images: Sequence[str], name: str, ours: np.ndarray, theirs: np.ndarray,
                 rows: int | None, note: str) -> OutputDifference:
-    tolerance = spec.tolerance.get(name, DEFAULT_TOLERANCE)
+    tolerance = spec.differing.get(name, spec.tolerance.get(name, DEFAULT_TOLERANCE))
     rows = len(ours) if rows is None else rows
     if ours.shape != theirs.shape:
         note = note or f'shape {theirs.shape} instead of {ours.shape}'
         return OutputDifference(images, name, theirs.shape, float('nan'), float('nan'), tolerance, rows, note)
-    gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
-    largest, mean = (float(gap.max()), float(gap.mean())) if gap.size else (0.0, 0.0)
+    if name in spec.differing:
+        largest = mean = float(np.mean(ours != theirs)) if ours.size else 0.0
+    else:
+        gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+        largest, mean = (float(gap.max()), float(gap.mean())) if gap.size else (0.0, 0.0)
     return OutputDifference(images, name, theirs.shape, largest, mean, tolerance, rows, note)

@@ -17,7 +17,10 @@ class ExportSpec:
         dynamic_axes: ``{name: {axis: symbol}}``, as ``torch.onnx.export`` takes it; empty for a fixed file.
         metadata: JSON-able facts stored in the file: task, classes, category_ids, preprocessing, output meanings.
         tolerance: largest allowed absolute difference to PyTorch per output name; the check fails above it.
+        differing: largest share of entries that may differ at all, in the place of a tolerance, for outputs of indices
+            (class maps, binary masks).
         valid_output: name of the output whose positive entries mark valid rows of fixed-count outputs, or None.
+        row_outputs: the outputs that have those rows (axis 1); empty: all that are not ``unordered``.
         unordered: names of outputs whose rows (axis 1) may change places together, such as queries; compared as sets.
         plugins: custom operator domains that onnxruntime does not know; the numerical check is skipped and said so.
     """
@@ -29,6 +32,8 @@ class ExportSpec:
     dynamic_axes: dict[str, dict[int, str]] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=dict)
+    differing: dict[str, float] = field(default_factory=dict)
     valid_output: str | None = None
+    row_outputs: tuple[str, ...] = ()
     unordered: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()

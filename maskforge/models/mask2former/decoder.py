@@ -103,8 +103,8 @@ class MaskedAttentionDecoder(nn.Module):
         keys, values = self._memory(memory)
         # masks are needed at the size of each level: resizing their features once replaces resizing them in each layer
         resized = [_resize(mask_features.detach(), level.shape[-2:]).flatten(2) for level in memory]
-        x = self.query_feat.weight.expand(len(mask_features), -1, -1)
-        position = self.query_embed.weight.expand(len(mask_features), -1, -1)
+        x = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
+        position = self.query_embed.weight.expand(mask_features.shape[0], -1, -1)
         states = [self.norm(x)]
         for number, layer in enumerate(self.layers):
             level = number % NUM_LEVELS

@@ -13,12 +13,13 @@ from maskforge.backbones.stages import build_stages
 from maskforge.layers.freeze import freeze_modules
 from maskforge.models.mask2former.criterion import Mask2FormerCriterion
 from maskforge.models.mask2former.decoder import MaskedAttentionDecoder
+from maskforge.models.mask2former.export import Mask2FormerExport, export_spec
 from maskforge.models.mask2former.pixel_decoder import PixelDecoder
 from maskforge.models.mask2former.postprocess import PostprocessSettings, add_predictions
 from maskforge.models.mask2former.predictions import MaskPredictions
 from maskforge.models.mask2former.public_names import own_name
 from maskforge.registry import MODELS
-from maskforge.structures import DetDataSample
+from maskforge.structures import DetDataSample, ExportSpec
 
 MODES = ('panoptic', 'instance', 'semantic')
 STRIDES = (4, 8, 16, 32)
@@ -139,6 +140,19 @@ class Mask2Former(BaseModel):
         """Of every class, whether its instances are told apart; all are where the data set does not say."""
         meta = getattr(self, 'dataset_meta', None) or {}
         return tuple(meta.get('is_thing') or (True,) * self.num_classes)
+
+    def export_spec(self, *, height: int, width: int, batch_size: int = -1, opset_version: int = 17,
+                    dynamic_size: bool = False, on_cpu: bool = True, output: str = 'raw',
+                    plugin_version: str = '1') -> ExportSpec:
+        """Describe the export; see :mod:`maskforge.models.mask2former.export`.
+
+        Args:
+            on_cpu: a file for any runtime; False: TensorRT's plugin nodes, of ``plugin_version``.
+            output: ``'raw'``, ``'masks'`` (what the modes promise) or ``'all'``.
+        """
+        module = Mask2FormerExport(self, output=output, opset_version=opset_version,
+                                   plugin_version=None if on_cpu else plugin_version)
+        return export_spec(module, height=height, width=width, batch_size=batch_size, dynamic_size=dynamic_size)
 
 
 def own_parts(name: str) -> list[str]:

@@ -73,11 +73,11 @@ class PixelDecoder(nn.Module):
         position = [(self.position_encoding(_no_padding(level)) + code[:, None, None]).flatten(2)
                     for level, code in zip(maps, self.level_embed.float())]
         tokens = torch.cat([level.flatten(2) for level in maps], dim=-1).transpose(1, 2)
-        ratios = tokens.new_ones(len(tokens), NUM_LEVELS, 2, dtype=torch.float32)
+        ratios = tokens.new_ones(tokens.shape[0], NUM_LEVELS, 2, dtype=torch.float32)
         position = torch.cat(position, dim=-1).transpose(1, 2)
         encoded = self.encoder(tokens, position, shapes, valid_ratios=ratios, padding=None)
         parts = encoded.split([height * width for height, width in shapes], dim=1)
-        return [part.transpose(1, 2).reshape(len(part), -1, *shape) for part, shape in zip(parts, shapes)]
+        return [part.transpose(1, 2).reshape(part.shape[0], -1, *shape) for part, shape in zip(parts, shapes)]
 
 
 class PyramidConv(nn.Module):

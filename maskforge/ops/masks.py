@@ -4,6 +4,7 @@ A mask of S x S probabilities stretched over its box is sampled bilinearly at ev
 (``grid_sample`` with ``align_corners=False``). It can differ from zero only inside the box and half a mask cell around
 it, so only that window is computed; the run lengths of the whole image follow from the window's.
 """
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -53,12 +54,14 @@ def window_to_rle(bitmap: Bool[np.ndarray, 'h w'], window: Window, size: tuple[i
     """Return the COCO RLE of an image of ``size`` (height, width) that is False outside ``window``."""
     height, width = size
     rows = window[3] - window[1]
-    columns = bitmap.T.astype(np.int8)
+    # OpenCV's transposition goes by blocks, but not of nothing
+    columns = cv2.transpose(np.ascontiguousarray(bitmap).view(np.uint8)) if bitmap.size else bitmap.T.view(np.uint8)
     if rows < height:  # the pixels between two columns' windows are background: one stands for all of them
         columns = np.pad(columns, ((0, 0), (0, 1)))
     step = columns.shape[1]
-    edges = np.diff(columns.ravel(), prepend=0, append=0)
-    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    pixels = np.pad(columns.ravel(), 1)
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1])
+    first, last = edges[::2], edges[1::2] - 1
     starts, ends = (window[1] + i % max(step, 1) + (window[0] + i // max(step, 1)) * height for i in (first, last))
     bounds = np.stack((starts, ends + 1), axis=1).ravel()
     counts = np.diff(bounds, prepend=0, append=height * width).tolist()

@@ -28,7 +28,6 @@ train.optim.lr_scheduler, milestones, gamma param_scheduler: MultiStepLR, StepLR
 train.optim.monitor_name                    AutoReduce(monitor='val_loss' or 'train_loss')
 train.clip_grad_norm, clip_grad_type        optim_wrapper.clip_grad: max_norm (0 is off), type='full' or 'per_parameter'
 train.precision                             optim_wrapper.type: OptimWrapper or AmpOptimWrapper
-train.distributed_strategy                  strategy
 train.num_epochs, validation_interval, iters_per_epoch
                                             train_cfg
 train.checkpoint_interval                   default_hooks.checkpoint.interval
@@ -80,5 +79,5 @@ optim_wrapper = dict(
 # TAO goes on from the newest checkpoint in its folder whenever there is one
 resume = 'auto'
 randomness = dict(seed=1234)
-# TAO's defaults: 960 x 544, any number of images
-export_cfg = dict(type='ExportLoop', input_width=960, input_height=544, batch_size=-1, on_cpu=True)
+# TAO's documented defaults; its sample spec has opset 17 and 1024 x 1024
+export_cfg = dict(type='ExportLoop', opset_version=12, input_width=960, input_height=544, batch_size=-1, on_cpu=True)

@@ -1,0 +1,14 @@
+"""A thin Mask2Former on the drawn shapes, semantic: five shapes and two kinds of background: trains from nothing on two CPU cores.
+
+The data is drawn by ``draw_shapes('data/shapes', num_train=1500, num_val=150, semantic=True)`` of
+``maskforge.datasets.synthetic``.
+"""
+_base_ = [
+    '../_base_/models/mask2former_r18-thin.py', '../_base_/datasets/shapes_semantic.py',
+    '../_base_/schedules/mask2former_shapes.py', '../_base_/default_runtime.py'
+]
+
+model = dict(mode='semantic', num_classes=7)
+default_hooks = dict(
+    logger=dict(interval=50),
+    checkpoint=dict(save_best='mIoU', rule='greater', max_keep_ckpts=1))

@@ -30,7 +30,8 @@ class Mask2FormerCriterion(nn.Module):
     Legend: N predictions, B images, Q queries, K classes, T targets, M matched pairs.
 
     Args:
-        class_weight, mask_weight, dice_weight: of the losses and of the costs.
+        class_weight, mask_weight, dice_weight: of the losses.
+        set_cost_class, set_cost_mask, set_cost_dice: weights of the matching costs; the losses' by default.
         no_object_weight: of queries without a target in the class loss.
         num_points: places of a mask that are compared.
         oversample_ratio, importance_sample_ratio: how uncertain places are preferred in the loss, see
@@ -46,12 +47,16 @@ class Mask2FormerCriterion(nn.Module):
     def __init__(self, *, class_weight: float | int = 2., mask_weight: float | int = 5.,
                  dice_weight: float | int = 5., no_object_weight: float | int = 0.1, num_points: int = 12544,
                  oversample_ratio: float | int = 3., importance_sample_ratio: float | int = 0.75,
-                 deep_supervision: bool = True, every_pixel: bool = False) -> None:
+                 deep_supervision: bool = True, every_pixel: bool = False,
+                 set_cost_class: float | int | None = None, set_cost_mask: float | int | None = None,
+                 set_cost_dice: float | int | None = None) -> None:
         super().__init__()
         if num_points < 1 or oversample_ratio < 1 or not 0 <= importance_sample_ratio <= 1:
             raise ValueError(f'num_points={num_points} must be at least 1, oversample_ratio={oversample_ratio} at '
                              f'least 1, and importance_sample_ratio={importance_sample_ratio} in 0 .. 1.')
         self.weights = {'class': class_weight, 'mask': mask_weight, 'dice': dice_weight}
+        costs = zip(self.weights, (set_cost_class, set_cost_mask, set_cost_dice))
+        self.costs = {name: self.weights[name] if cost is None else cost for name, cost in costs}
         self.no_object_weight, self.num_points = no_object_weight, num_points
         self.oversample_ratio, self.importance_sample_ratio = oversample_ratio, importance_sample_ratio
         self.deep_supervision, self.every_pixel = deep_supervision, every_pixel
@@ -81,9 +86,9 @@ class Mask2FormerCriterion(nn.Module):
 
     def _match(self, found: MaskPredictions, targets: MaskTargets, small: Tensor | None) -> Matches:
         if small is not None:
-            costs = costs_at_pixels(found, targets, small, self.weights)
+            costs = costs_at_pixels(found, targets, small, self.costs)
         else:
-            costs = costs_at_points(found, targets, self.weights, num_points=self.num_points)
+            costs = costs_at_points(found, targets, self.costs, num_points=self.num_points)
         when = current_iteration()
         context = 'matching for loss_ce, loss_mask, loss_dice' + (f' at {when}' if when else '')
         return match(dict(prediction=costs), targets.counts, context=context,

@@ -105,6 +105,17 @@ def test_weights(samples):
         assert base[name] > 0 and zero[name] == 0
 
 
+def test_costs_apart_from_the_losses(samples):
+    """Without costs of masks the class decides; losses keep their weights."""
+    def run(**costs) -> dict:
+        torch.manual_seed(4)
+        return Mask2FormerCriterion(num_points=50, **costs)(predictions(layers=1), samples)
+    by_class, by_mask = run(set_cost_mask=0., set_cost_dice=0.), run(set_cost_class=0.)
+    assert by_class['loss_ce'] < by_mask['loss_ce'] and by_class['loss_dice'] > by_mask['loss_dice']
+    same = run(set_cost_class=2., set_cost_mask=5, set_cost_dice=5)
+    assert all(torch.equal(value, same[name]) for name, value in run().items())
+
+
 def test_class_loss_by_weight(samples):
     """With one matched query among six: (right + weight * others) / (1 + 5 weight)."""
     given = predictions(images=1, layers=1)

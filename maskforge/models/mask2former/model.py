@@ -40,8 +40,8 @@ class Mask2Former(BaseModel):
         pre_norm: the decoder's layers normalise what enters their parts.
         head_norm: of the pixel decoder's pyramid, see :class:`PixelDecoder`.
         class_weight, mask_weight, dice_weight, no_object_weight, num_points, oversample_ratio,
-            importance_sample_ratio, deep_supervision: see :class:`Mask2FormerCriterion`. Without deep supervision,
-            predictions of earlier layers have no loss.
+            importance_sample_ratio, deep_supervision, set_cost_class, set_cost_mask, set_cost_dice: see
+            :class:`Mask2FormerCriterion`. Without deep supervision, predictions of earlier layers have no loss.
         tao_compat: TAO's losses over every pixel, and its rule for panoptic segments (see ``object_mask_threshold``).
         object_mask_threshold: panoptic segments come from queries with a higher score, whose best class is not "no
             object"; with ``tao_compat`` also from those whose best class it is.
@@ -66,6 +66,8 @@ class Mask2Former(BaseModel):
                  class_weight: float | int = 2., mask_weight: float | int = 5., dice_weight: float | int = 5.,
                  no_object_weight: float | int = 0.1, num_points: int = 12544, oversample_ratio: float | int = 3.,
                  importance_sample_ratio: float | int = 0.75, deep_supervision: bool = True,
+                 set_cost_class: float | int | None = None, set_cost_mask: float | int | None = None,
+                 set_cost_dice: float | int | None = None,
                  tao_compat: bool = False, object_mask_threshold: float | int = 0.8,
                  overlap_threshold: float | int = 0.8, topk_per_image: int = 100, score_threshold: float | int = 0.,
                  dedup_iou: float | int | None = None, boxes_from_masks: bool = True,
@@ -90,7 +92,8 @@ class Mask2Former(BaseModel):
             class_weight=class_weight, mask_weight=mask_weight, dice_weight=dice_weight,
             no_object_weight=no_object_weight, num_points=num_points, oversample_ratio=oversample_ratio,
             importance_sample_ratio=importance_sample_ratio, deep_supervision=deep_supervision,
-            every_pixel=tao_compat)
+            every_pixel=tao_compat, set_cost_class=set_cost_class, set_cost_mask=set_cost_mask,
+            set_cost_dice=set_cost_dice)
         self.postprocess = PostprocessSettings(
             mode=self.mode, object_mask_threshold=object_mask_threshold, overlap_threshold=overlap_threshold,
             topk_per_image=topk_per_image, score_threshold=score_threshold, dedup_iou=dedup_iou,

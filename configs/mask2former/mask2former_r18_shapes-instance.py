@@ -1,4 +1,4 @@
-"""A thin Mask2Former on the drawn shapes, instances of five shapes: trains from nothing on two CPU cores.
+"""A thin Mask2Former on the drawn shapes: instances of five shapes, on two CPU cores.
 
 The data is drawn by ``draw_shapes('data/shapes', num_train=1500, num_val=150)`` of
 ``maskforge.datasets.synthetic``.

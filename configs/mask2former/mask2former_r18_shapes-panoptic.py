@@ -1,4 +1,4 @@
-"""A thin Mask2Former on the drawn shapes, panoptic: five shapes and two kinds of background: trains from nothing on two CPU cores.
+"""A thin Mask2Former on the drawn shapes: panoptic, five shapes and two kinds of background, on two CPU cores.
 
 The data is drawn by ``draw_shapes('data/shapes', num_train=1500, num_val=150, panoptic=True)`` of
 ``maskforge.datasets.synthetic``.

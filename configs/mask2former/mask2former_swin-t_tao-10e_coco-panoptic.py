@@ -8,7 +8,7 @@ dataset.train.img_dir, panoptic_dir         train_dataloader.dataset.data_prefix
 dataset.train.root_dir                      train_dataloader.dataset.data_root
 dataset.train.batch_size, num_workers       train_dataloader.batch_size, .num_workers
 dataset.train.target_size                   the argument of SegmentationTrainTransform and SegmentationTestTransform
-dataset.contiguous_id, label_map            dataset.label_mode ('contiguous' or 'category_id'), dataset.label_map
+dataset.contiguous_id, label_map            dataset.label_mode ('contiguous' or 'category_id_from_1'), dataset.label_map
 dataset.pixel_mean, pixel_std               model.data_preprocessor.mean, std (times 255)
 dataset.augmentation.*                      the same names in SegmentationTrainTransform, SegmentationTestTransform
 model.mode, object_mask_threshold, overlap_threshold

@@ -11,7 +11,7 @@ from maskforge.formats.label_map import LabelMap
 
 from .class_names import label_table, make_palette, match_classes
 
-LABEL_MODES = ('contiguous', 'category_id')
+LABEL_MODES = ('contiguous', 'category_id', 'category_id_from_1')
 
 
 def check_label_mode(label_mode: str, num_classes: int | None) -> None:
@@ -30,8 +30,8 @@ def select_categories(metainfo: dict, names: list[str], ids: np.ndarray, *, labe
     Args:
         metainfo: of the data set; its ``classes`` select and reorder, all of the file by default.
         names, ids: of the file's K categories.
-        label_mode: 'contiguous' or 'category_id', see :class:`~maskforge.datasets.CocoDataset`.
-        num_classes: rows with 'category_id'; the largest id + 1 by default.
+        label_mode: one of ``LABEL_MODES``, see :class:`~maskforge.datasets.CocoDataset`.
+        num_classes: rows where labels follow ids; by default as many as the largest id needs.
         source: the file, for messages.
 
     Returns:
@@ -48,11 +48,12 @@ def select_categories(metainfo: dict, names: list[str], ids: np.ndarray, *, labe
     if label_mode == 'contiguous':
         metainfo['category_ids'] = tuple(chosen.tolist())
         return label_table(rows, len(names))
-    count = num_classes or max(int(ids.max()) + 1, 1)
-    metainfo['classes'] = names_by_id(dict(zip(chosen.tolist(), classes)), count)
-    metainfo['category_ids'] = tuple(range(count))
+    first = int(label_mode == 'category_id_from_1')
+    count = num_classes or max(int(ids.max()) + 1 - first, 1)
+    metainfo['classes'] = names_by_id(dict(zip(chosen.tolist(), classes)), count, first=first)
+    metainfo['category_ids'] = tuple(range(first, first + count))
     table = np.full(len(names), -1, np.int64)
-    table[rows] = chosen
+    table[rows] = chosen - first
     return table
 
 

@@ -34,8 +34,9 @@ class CocoDataset(BaseDetDataset):
         data_prefix: ``dict(img='folder/of/images/')``.
         label_mode: 'contiguous' counts the classes from 0; 'category_id' makes the original id the label, so a head
             has one row per id from 0 to the largest (91 for COCO). Rows that belong to no category are named
-            ``unused_<id>`` in ``metainfo['classes']``.
-        num_classes: rows with ``label_mode='category_id'``: the largest id of the file + 1 by default, more where
+            ``unused_<id>`` in ``metainfo['classes']``. 'category_id_from_1' has no row for id 0, and the label is the
+            id - 1: the rows of TAO's Mask2Former with ``contiguous_id: False``.
+        num_classes: rows where labels follow ids: as many as the largest id of the file needs by default, more where
             another split or a public checkpoint has larger ids.
         min_box_side: boxes (clipped to the image) must be at least this wide and high, in pixels; 0 keeps everything
             that has an extent, as DETR's recipe does.

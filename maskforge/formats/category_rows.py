@@ -5,17 +5,18 @@ from collections.abc import Mapping, Sequence
 _UNUSED = re.compile(r'unused_\d+')
 
 
-def names_by_id(categories: Mapping[int, str], count: int) -> tuple[str, ...]:
-    """``count`` names, row = category id; rows that belong to no category are called ``unused_<id>``.
+def names_by_id(categories: Mapping[int, str], count: int, *, first: int = 0) -> tuple[str, ...]:
+    """``count`` names, one for every id from ``first`` on; those that belong to no category are ``unused_<id>``.
 
     Raises:
-        ValueError: an id is negative or does not fit into ``count`` rows.
+        ValueError: an id is below ``first`` or does not fit into ``count`` rows.
     """
-    odd = sorted(identity for identity in categories if not 0 <= identity < count)
+    ids = range(first, first + count)
+    odd = sorted(identity for identity in categories if identity not in ids)
     if odd:
         raise ValueError(f'category id {odd[-1]} ({categories[odd[-1]]}) does not fit into num_classes={count} rows, '
-                         f'one per id from 0; {max(categories) + 1} are needed, and ids must not be negative.')
-    return tuple(categories.get(identity, f'unused_{identity}') for identity in range(count))
+                         f'one per id from {first}; {max(categories) + 1 - first} are needed, and no id may be lower.')
+    return tuple(categories.get(identity, f'unused_{identity}') for identity in ids)
 
 
 def is_unused_row(name: str) -> bool:

@@ -63,6 +63,14 @@ def test_labels_by_category_id(panoptic):
     assert len(data.metainfo['classes']) == 10 and data.metainfo['is_thing'][9] is False
 
 
+def test_labels_by_category_id_from_1(panoptic):
+    """The rows of TAO's head without contiguous ids, once "no object" is last."""
+    data = panoptic(label_mode='category_id_from_1')
+    assert [item['bbox_label'] for item in data.get_data_info(0)['instances']] == [1, 8, 3]
+    assert data.metainfo['category_ids'] == tuple(range(1, 10)) and data.metainfo['is_thing'][8] is False
+    assert len(panoptic(label_mode='category_id_from_1', num_classes=200).metainfo['classes']) == 200
+
+
 def test_selected_classes_ignore_the_others(panoptic):
     data = panoptic(metainfo=dict(classes=('sky',)))
     assert [item['ignore_flag'] for item in data.get_data_info(0)['instances']] == [1, 0, 1]

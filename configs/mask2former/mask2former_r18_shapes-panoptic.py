@@ -9,6 +9,10 @@ _base_ = [
 ]
 
 model = dict(mode='panoptic', num_classes=7, object_mask_threshold=0.5)
+train_dataloader = dict(batch_size=4)
 default_hooks = dict(
     logger=dict(interval=50),
     checkpoint=dict(save_best='coco_panoptic/PQ', rule='greater', max_keep_ckpts=1))
+visualizer = dict(min_side=320)
+randomness = dict(seed=0)
+export_cfg = dict(input_height=128, input_width=128)

@@ -9,6 +9,10 @@ _base_ = [
 ]
 
 model = dict(mode='semantic', num_classes=7)
+train_dataloader = dict(batch_size=4)
 default_hooks = dict(
     logger=dict(interval=50),
     checkpoint=dict(save_best='mIoU', rule='greater', max_keep_ckpts=1))
+visualizer = dict(min_side=320)
+randomness = dict(seed=0)
+export_cfg = dict(input_height=128, input_width=128)

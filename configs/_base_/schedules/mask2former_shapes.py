@@ -1,7 +1,6 @@
 """Some minutes on two CPU cores for the thin Mask2Former on the drawn shapes."""
 epochs = 12
 
-train_dataloader = dict(batch_size=4)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -16,7 +15,3 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0, norm_type=2),
     paramwise_cfg=dict(norm_decay_mult=0., embedding_decay_mult=0.))
 auto_scale_lr = dict(enable=False, base_batch_size=4)
-
-visualizer = dict(min_side=320)
-randomness = dict(seed=0)
-export_cfg = dict(type='ExportLoop', input_height=128, input_width=128)

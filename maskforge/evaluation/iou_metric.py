@@ -14,6 +14,7 @@ from maskforge.registry import METRICS
 
 from .gathered_metric import GatheredMetric
 from .image_result import prediction, to_numpy
+from .panoptic_class_maps import PanopticClassMaps
 
 IOU_METRICS = ('mIoU', 'mDice', 'mFscore')
 
@@ -35,7 +36,8 @@ class IoUMetric(GatheredMetric):
     Result keys: ``aAcc`` (all pixels), ``mIoU``, ``mAcc`` and, as asked for, ``mDice`` and ``mFscore``; in [0, 1].
     Classes that occur neither in truth nor prediction do not count in the means. A sample brings
     ``pred_sem_seg.sem_seg``, (1, H, W) or (H, W) class indices, and the truth at the same size:
-    ``gt_sem_seg`` or, where the picture was resized, the PNG ``seg_map_path`` of its meta information.
+    ``gt_sem_seg`` or, where the picture was resized, the PNG ``seg_map_path`` of its meta information. With
+    ``ann_file`` the truth comes from panoptic annotations.
 
     Args:
         ignore_index: value of the truth that does not count.
@@ -44,6 +46,7 @@ class IoUMetric(GatheredMetric):
         classwise: return ``<class>_IoU`` too; the table is always printed.
         reduce_zero_label: the truth's file has 0 for ignored pixels and class k as k + 1.
         format_only: write result files and compute nothing; needs ``output_dir``.
+        ann_file, seg_prefix: panoptic JSON with the truth, and the folder of its PNGs (by default beside the file).
         output_dir: predictions are written there as PNG, class index (plus 1 with ``reduce_zero_label``).
         collect_device, prefix, collect_dir: see :class:`GatheredMetric`.
 
@@ -55,7 +58,8 @@ class IoUMetric(GatheredMetric):
 
     def __init__(self, ignore_index: int = 255, iou_metrics: str | Sequence[str] = ('mIoU',), *, beta: float = 1.0,
                  classwise: bool = False, reduce_zero_label: bool = False, format_only: bool = False,
-                 output_dir: str | Path | None = None, collect_device: str = 'cpu', prefix: str | None = None,
+                 output_dir: str | Path | None = None, ann_file: str | Path | None = None,
+                 seg_prefix: str | Path | None = None, collect_device: str = 'cpu', prefix: str | None = None,
                  collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
@@ -66,6 +70,7 @@ class IoUMetric(GatheredMetric):
             raise ValueError('format_only=True writes PNGs: say where with output_dir.')
         self.ignore_index, self.beta, self.classwise = ignore_index, beta, classwise
         self.reduce_zero_label, self.format_only = reduce_zero_label, format_only
+        self.panoptic = None if ann_file is None else PanopticClassMaps(ann_file, seg_prefix)
         self.output_dir = None if output_dir is None else Path(output_dir)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -107,6 +112,8 @@ class IoUMetric(GatheredMetric):
                                                  image=sample.get('img_path')))
 
     def _truth(self, sample: dict) -> np.ndarray:
+        if self.panoptic is not None:
+            return self.panoptic.read(sample['img_id'], self.dataset_meta, void=self.ignore_index)
         path = sample.get('seg_map_path')
         if path:
             truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -118,7 +125,8 @@ class IoUMetric(GatheredMetric):
             return to_numpy(sample['gt_sem_seg']['sem_seg']).squeeze()
         else:
             raise ValueError(f'image {sample.get("img_path")}: there is no truth; keep seg_map_path in meta_keys of '
-                             f'PackDetInputs, or load it with LoadAnnotations(with_seg=True).')
+                             f'PackDetInputs, load it with LoadAnnotations(with_seg=True), or give the metric the '
+                             f'panoptic annotations as ann_file.')
         if self.reduce_zero_label:
             truth = np.where(truth == 0, self.ignore_index, truth.astype(np.int64) - 1)
         return truth

@@ -5,6 +5,8 @@ import torch
 
 from maskforge.evaluation import IoUMetric
 from maskforge.evaluation.iou_metric import count_pixels
+from maskforge.formats.panoptic_json import write_panoptic_json
+from maskforge.formats.panoptic_png import write_panoptic_png
 
 META = dict(classes=('a', 'b', 'c'))
 TRUTH = np.array([[0, 0, 1, 1], [255, 0, 1, 1]])
@@ -40,6 +42,30 @@ def test_truth_from_a_png_with_zero_as_ignored(tmp_path):
     metric = IoUMetric(reduce_zero_label=True, output_dir=tmp_path / 'out')
     assert score(metric, entry)['mIoU'] == pytest.approx(0.55)
     assert cv2.imread(str(tmp_path / 'out' / '1.png'), -1).tolist() == (FOUND + 1).tolist()
+
+
+@pytest.fixture
+def panoptic(tmp_path):
+    """One image of categories 7, 2 and 5: crowd of 2, void in the middle of the lower row; returns the JSON."""
+    write_panoptic_png(np.array([[9, 9, 300, 300], [41, 0, 300, 5]]), tmp_path / 'panoptic' / '1.png')
+    infos = [dict(id=9, category_id=2, iscrowd=0), dict(id=300, category_id=7, iscrowd=0),
+             dict(id=41, category_id=2, iscrowd=1), dict(id=5, category_id=5, iscrowd=0)]
+    write_panoptic_json(
+        tmp_path / 'panoptic.json', images=[dict(id=1, file_name='1.jpg', height=2, width=4)],
+        annotations=[dict(image_id=1, file_name='1.png', segments_info=infos)],
+        categories=[dict(id=k, name=name, isthing=0) for k, name in ((2, 'a'), (7, 'b'), (5, 'unused'))])
+    return tmp_path / 'panoptic.json'
+
+
+def test_truth_from_panoptic_annotations(panoptic):
+    """Crowd, void and a category that the data set leaves out do not count: a 1 of (1, 2), b 3 of (4, 3)."""
+    metric = IoUMetric(ann_file=panoptic)
+    metric.dataset_meta = dict(classes=('b', 'a'), category_ids=(7, 2))
+    entry = dict(img_id=1, pred_sem_seg=dict(sem_seg=torch.tensor([[[1, 0, 0, 0], [0, 0, 0, 0]]])))
+    metric.process(None, [entry])
+    assert metric.evaluate(1)['mIoU'] == pytest.approx((1 / 2 + 3 / 4) / 2)
+    with pytest.raises(ValueError, match='has no annotation of image 2'):
+        metric.process(None, [{**entry, 'img_id': 2}])
 
 
 def test_format_only_needs_no_truth(tmp_path):

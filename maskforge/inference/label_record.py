@@ -9,7 +9,7 @@ from maskforge.formats import rle
 from maskforge.structures import DetDataSample
 
 #: parts of the quality that models may report
-PARTS = ('teacher_agreement', 'box_agreement')
+PARTS = ('teacher_agreement', 'box_agreement', 'box_fill')
 
 
 def label_entry(row: int, sample: DetDataSample, box: Sequence[float], size: tuple[int, int], *,

@@ -19,7 +19,7 @@ THUMBNAIL_SIDE = 300
 _MARGIN = 0.35
 _TINT = 0.2
 _LISTED = 100
-_SHOWN = ('teacher_agreement', 'box_agreement', 'iou', 'score')
+_SHOWN = ('teacher_agreement', 'box_agreement', 'box_fill', 'iou', 'score')
 _MASK_COLOR, _BOX_COLOR, _EDGE_COLOR = (80, 255, 60), (255, 255, 255), (0, 0, 0)
 
 

@@ -2,7 +2,6 @@
 
 Legend: B crops, S side of the logits, c side of the crops.
 """
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ from torch.nn import functional as F
 
 from maskforge.models.mal.postprocess import (
     box_agreement,
+    box_fill,
+    fill_plausibility,
     inside_boxes,
     mask_in_image,
     teacher_agreement,
@@ -53,8 +54,8 @@ def add_predictions(samples: Sequence[DetDataSample], student: Float[Tensor, 'B 
     """Give every sample ``pred_instances`` of length 1, on the CPU.
 
     Its fields: ``bboxes`` (the given box), ``labels``, ``masks`` (RLE at the image's size), ``teacher_agreement`` (IoU
-    of the two networks' masks in the box), ``box_agreement`` (IoU of the mask's tight box and the box), and ``scores``,
-    the quality: the geometric mean of the two. All in [0, 1].
+    of the two networks' masks in the box), ``box_agreement`` (IoU of the mask's tight box and the box), ``box_fill``
+    (part of the box's pixels that the mask has), and ``scores``, the quality: see :func:`quality`. All in [0, 1].
     """
     thresholds = [threshold_of(sample.box_area, settings.mask_thres, settings.size_bins) for sample in samples]
     boxes = torch.tensor([list(sample.box_in_crop) for sample in samples], dtype=torch.float32, device=student.device)
@@ -74,8 +75,20 @@ def _instance(sample: DetDataSample, probs: Float[Tensor, 'c c'], threshold: flo
     crop_box = [int(value) for value in sample.crop_box]
     window = visible_window(crop_box, size, sample.box if settings.clip == 'image' else None)
     rle, tight = mask_in_image(probs, crop_box, window, size, threshold)
+    masks = InstanceMasks.from_rles([rle], *size)
     fit = box_agreement(tight, sample.box, size)
+    fill = box_fill(int(masks.areas()[0]), visible_window(crop_box, size, sample.box))
     return InstanceData(bboxes=torch.tensor([list(sample.box)], dtype=torch.float32),
-                        scores=torch.tensor([math.sqrt(trust * fit)]), labels=sample.gt_instances.labels.cpu(),
-                        masks=InstanceMasks.from_rles([rle], *size),
-                        teacher_agreement=torch.tensor([trust]), box_agreement=torch.tensor([fit]))
+                        scores=torch.tensor([quality(trust, fit, fill)]), labels=sample.gt_instances.labels.cpu(),
+                        masks=masks, teacher_agreement=torch.tensor([trust]), box_agreement=torch.tensor([fit]),
+                        box_fill=torch.tensor([fill]))
+
+
+def quality(trust: float, fit: float, fill: float) -> float:
+    """Return how far one may trust a mask without looking at it, in [0, 1].
+
+    The geometric mean of three: the networks' agreement, the tight box's agreement with the given one, and
+    :func:`~maskforge.models.mal.postprocess.fill_plausibility`. The two agreements alone are highest for a mask that is
+    just its box: both networks are sure of it, and it could not fit better.
+    """
+    return (trust * fit * fill_plausibility(fill)) ** (1 / 3)

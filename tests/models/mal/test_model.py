@@ -4,6 +4,7 @@ import torch
 from mmengine.logging import MessageHub
 
 from maskforge.models.mal.compat import Compat
+from maskforge.models.mal.postprocess import fill_plausibility
 
 
 class Recorder(torch.nn.Module):
@@ -117,8 +118,10 @@ def test_predictions(tiny, sample, crops):
     for one in found:
         quality = one.pred_instances
         assert 0 <= quality.scores.item() <= 1
-        assert quality.scores.item() ** 2 == pytest.approx(
-            quality.teacher_agreement.item() * quality.box_agreement.item(), abs=1e-6)
+        fill = quality.box_fill.item()
+        assert fill == pytest.approx(quality.masks.areas().item() / 1600)
+        assert quality.scores.item() ** 3 == pytest.approx(
+            quality.teacher_agreement.item() * quality.box_agreement.item() * fill_plausibility(fill), abs=1e-5)
         assert not quality.masks.to_bitmaps()[0][:, :10].any()
 
 

@@ -1,11 +1,10 @@
 """Which logits make the masks, and what a sample gets."""
-import math
-
 import numpy as np
 import pytest
 import torch
 
-from maskforge.models.mal.prediction import PredictionSettings, add_predictions
+from maskforge.models.mal.postprocess import box_fill, fill_plausibility
+from maskforge.models.mal.prediction import PredictionSettings, add_predictions, quality
 
 CROP, SIDE = 64, 16
 
@@ -40,7 +39,8 @@ def test_fields(sample):
     assert found.box_agreement.item() == pytest.approx(0.5)
     # cells of 3.5 pixels in columns: of the box's 12 columns of cells 6 are the student's
     assert found.teacher_agreement.item() == pytest.approx(0.5, abs=0.05)
-    assert found.scores.item() == pytest.approx(math.sqrt(found.teacher_agreement.item() * 0.5))
+    assert found.box_fill.item() == pytest.approx(0.5)
+    assert found.scores.item() == pytest.approx((found.teacher_agreement.item() * 0.5) ** (1 / 3))
     assert found.scores.shape == (1,) and found.masks.segmentations[0]['size'] == [80, 100]
 
 
@@ -72,6 +72,45 @@ def test_clip_on_the_crop_leaves_a_rim(sample):
     rim = predict(box, ALL, ALL, mask_thres=(0.1,), clip='crop')
     assert inside.masks.areas().item() == 39 * 39
     assert rim.masks.areas().item() > inside.masks.areas().item()
+
+
+@pytest.mark.parametrize(('trust', 'fit', 'fill', 'expected'), [
+    (1.0, 1.0, 0.5, 1.0), (1.0, 1.0, 0.2, 1.0), (1.0, 1.0, 0.85, 1.0),
+    (1.0, 1.0, 1.0, 0.5),  # the box itself, however sure both networks are
+    (1.0, 1.0, 0.925, 0.5625 ** (1 / 3)), (1.0, 1.0, 0.1, 0.5 ** (1 / 3)), (1.0, 1.0, 0.0, 0.0),
+    (0.9, 0.8, 0.6, 0.72 ** (1 / 3)), (0.9, 0.8, 1.0, 0.09 ** (1 / 3)), (0.0, 1.0, 0.5, 0.0), (1.0, 0.0, 0.5, 0.0),
+])
+def test_quality(trust, fit, fill, expected):
+    assert quality(trust, fit, fill) == pytest.approx(expected)
+
+
+def test_fill_stays_between_0_and_1_without_jumps():
+    values = [fill_plausibility(step / 1000) for step in range(1001)]
+    assert min(values) == 0 and max(values) == 1
+    assert np.abs(np.diff(values)).max() < 0.01
+
+
+@pytest.mark.parametrize(('area', 'window', 'fill'), [
+    (6, (1, 2, 4, 6), 0.5), (12, (1, 2, 4, 6), 1.0), (20, (1, 2, 4, 6), 1.0), (0, (1, 2, 4, 6), 0.0),
+    (0, (4, 2, 4, 6), 0.0)])
+def test_fill_of_a_box(area, window, fill):
+    assert box_fill(area, window) == fill
+
+
+def test_a_mask_that_is_its_box_ranks_below_half_of_it_done_well(sample):
+    """An object with a plain outline, 60 % of the box and up to its edges, against the whole box."""
+    shape = torch.full((SIDE, SIDE), -8.0)
+    shape[:, 2:6], shape[9:, :] = 8.0, 8.0  # an L that touches all four edges
+    whole, plain = predict(sample, ALL, ALL), predict(sample, shape[None], shape[None])
+    assert whole.box_agreement.item() == whole.teacher_agreement.item() == whole.box_fill.item() == 1
+    assert whole.scores.item() == pytest.approx(0.5) and plain.scores.item() > 0.9
+    assert plain.box_fill.item() == pytest.approx(plain.masks.areas().item() / 1600)
+
+
+@pytest.mark.parametrize('clip', ['image', 'crop'])
+def test_fill_is_of_the_part_of_the_box_in_the_image(sample, clip):
+    corner = sample(box=(70.0, 50.0, 110.0, 90.0), crop_box=(58, 38, 122, 102))
+    assert predict(corner, ALL, ALL, clip=clip).box_fill.item() == pytest.approx(1)
 
 
 def test_empty_mask(sample):

@@ -165,7 +165,9 @@ def _window_attention(block: nn.Module, x: Float[Tensor, 'B H W C'], mask: Tenso
         x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
     windows = window_partition(x, block.window_size).flatten(1, 2)
     windows = block.attn(windows, mask=mask if shift else None)
-    x = window_reverse(windows.unflatten(1, block.window_size), block.window_size, x.shape[1], x.shape[2])
+    # no unflatten: ONNX has none before opset 13
+    windows = windows.reshape(-1, *block.window_size, windows.shape[-1])
+    x = window_reverse(windows, block.window_size, x.shape[1], x.shape[2])
     if shift:
         x = torch.roll(x, shift, (1, 2))
     return x[:, :height, :width]

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from maskforge.export import Preprocessing, open_session, parse_metadata
+from maskforge.inference.onnx_segments import add_segments, check_segment_outputs
 from maskforge.ops.masks import paste_to_rles
 from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample, InstanceMasks
@@ -31,7 +32,8 @@ class OnnxModel(BaseModel):
     Attributes:
         metadata: what the file says about itself.
         preprocessing: its rule from image to input.
-        dataset_meta: classes, category_ids and palette of the file; setting other classes is an error.
+        dataset_meta: classes, category_ids, palette and (where the file has them) is_thing; setting other classes is
+            an error.
 
     Raises:
         FileNotFoundError, ValueError: no such file, not an ONNX file, not one of ours.
@@ -51,11 +53,20 @@ class OnnxModel(BaseModel):
         self._dataset_meta = dict(classes=tuple(self.metadata.get('classes', ())),
                                   category_ids=tuple(self.metadata.get('category_ids', ())),
                                   palette=[tuple(colour) for colour in self.metadata.get('palette', ())])
+        if 'is_thing' in self.metadata:
+            self._dataset_meta['is_thing'] = tuple(self.metadata['is_thing'])
         self._told_shrunk = False
-        _check_outputs(self.output_names, path)
+        if self._segments:
+            check_segment_outputs(self.output_names, self.metadata['postprocess']['mode'], path)
+        else:
+            _check_outputs(self.output_names, path)
         if cfg is not None:
             dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
             self._check_classes((dataset.get('metainfo') or {}).get('classes'))
+
+    @property
+    def _segments(self) -> bool:
+        return self.metadata.get('task') == 'segmentation'
 
     @property
     def dataset_meta(self) -> dict[str, Any]:
@@ -99,10 +110,26 @@ class OnnxModel(BaseModel):
             self._told_shrunk = True
         data_samples = list(data_samples) if data_samples is not None else [
             DetDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
-        for sample, output, factor in zip(data_samples, self.run(prepared), factors):
+        for sample, output, image, factor in zip(data_samples, self.run(prepared), inputs, factors):
             scale = np.asarray(sample.metainfo.get('scale_factor', (1.0, 1.0))[:2]) * factor
-            sample.pred_instances = self.to_instances(output, scale, sample.ori_shape)
+            self.add_predictions(sample, output, scale, resized(image.shape[-2:], factor))
         return data_samples
+
+    def add_predictions(self, sample: DetDataSample, output: dict[str, np.ndarray], scale: Sequence[float],
+                        inner: tuple[int, int]) -> None:
+        """Put what the file predicts into the sample, in the frame of the original image.
+
+        Args:
+            sample: with ``ori_shape``.
+            output: of one image, see :meth:`run`.
+            scale: (x, y) from the original image to the input.
+            inner: (height, width) of the image inside the padded input.
+        """
+        if self._segments:
+            flags = self.dataset_meta.get('is_thing') or self.metadata['is_thing']
+            add_segments(sample, output, self.metadata['postprocess'], is_thing=flags, inner=inner)
+        else:
+            sample.pred_instances = self.to_instances(output, scale, sample.ori_shape)
 
     def to_instances(self, output: dict[str, np.ndarray], scale: Sequence[float],
                      ori_shape: tuple[int, int]) -> InstanceData:
@@ -125,7 +152,7 @@ class OnnxModel(BaseModel):
 
     def _with_detections(self, output: dict[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
         """Add boxes, scores and labels to the raw outputs of a file that stops there."""
-        if 'boxes' in output:
+        if self._segments or 'boxes' in output:
             return output
         return output | best_queries(output['pred_logits'], output['pred_boxes'], size,
                                      num_select=int(self.metadata.get('num_select', 100)),
@@ -181,6 +208,11 @@ def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shap
         found.masks = InstanceMasks(rles, height, width)
     order = torch.argsort(found.scores, descending=True, stable=True)
     return found[order]
+
+
+def resized(shape: Sequence[int], factors: Sequence[float]) -> tuple[int, int]:
+    """(height, width) of an image after a resize by the factors (x, y)."""
+    return round(shape[0] * factors[1]), round(shape[1] * factors[0])
 
 
 def _check_outputs(names: Sequence[str], path: str | Path) -> None:

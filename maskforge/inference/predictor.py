@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from maskforge.datasets.pipeline import Pipeline
 from maskforge.export import find_test_pipeline
 from maskforge.inference.image_list import InputImage
-from maskforge.inference.onnx_model import OnnxModel
+from maskforge.inference.onnx_model import OnnxModel, resized
 from maskforge.registry import MODELS, SCOPE
 from maskforge.structures import DetDataSample
 
@@ -134,7 +134,8 @@ class OnnxPredictor:
         """Run the file."""
         samples = [sample for _, sample in prepared]
         for sample, output in zip(samples, self.model.run([array for array, _ in prepared])):
-            sample.pred_instances = self.model.to_instances(output, sample.scale_factor, sample.ori_shape)
+            self.model.add_predictions(sample, output, sample.scale_factor,
+                                       resized(sample.ori_shape, sample.scale_factor))
         return samples
 
 

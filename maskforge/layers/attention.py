@@ -54,3 +54,15 @@ class MultiHeadAttention(nn.MultiheadAttention):
         if blocked is not None:
             logits = logits.masked_fill(blocked[:, None], float('-inf'))
         return F.dropout(logits.softmax(-1), self.dropout, self.training) @ v
+
+
+def make_attention_explicit(model: nn.Module) -> None:
+    """In place: compute every attention by plain matrix products, ours and that of timm's blocks.
+
+    Operator sets below 14 have no fused attention.
+    """
+    for module in model.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.explicit = True
+        elif hasattr(module, 'fused_attn'):
+            module.fused_attn = False

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from maskforge.layers.attention import make_attention_explicit
 from maskforge.models.deformable_detr.postprocess import best_detections
 from maskforge.ops.deformable_attention import attention_implementation
 from maskforge.ops.tensorrt_plugin import PLUGIN_DOMAIN, attention_as_plugin
@@ -46,8 +47,7 @@ class DeformableDETRExport(nn.Module):
         if output not in OUTPUTS:
             raise ValueError(f"export_cfg.model_options.output={output!r} is not one of {', '.join(OUTPUTS)}.")
         self.model = copy.deepcopy(model).eval()
-        for layer in self.model.decoder.layers:
-            layer.self_attn.explicit = True  # opsets below 14 have no fused attention
+        make_attention_explicit(self.model)
         self.names, self.plugin_version = OUTPUTS[output], plugin_version
         self.sampling = 'grid_sample' if opset_version >= FIRST_OPSET_WITH_GRID_SAMPLE else 'gather'
         with self._attention():

@@ -9,6 +9,7 @@ counts in the scores of instances and the shares of segments.
 Legend: B images, H W input pixels, h w a quarter of them, Q queries, K classes, D instances.
 """
 import copy
+import math
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.layers.attention import make_attention_explicit
 from maskforge.models.mask2former.export_outputs import instance_outputs, panoptic_outputs, semantic_outputs
 from maskforge.ops.deformable_attention import attention_implementation
 from maskforge.ops.tensorrt_plugin import PLUGIN_DOMAIN, attention_as_plugin
@@ -63,8 +65,7 @@ class Mask2FormerExport(nn.Module):
         if output not in OUTPUTS:
             raise ValueError(f"export_cfg.model_options.output={output!r} is not one of {', '.join(OUTPUTS)}.")
         self.model = copy.deepcopy(model).eval()
-        for layer in self.model.decoder.layers:
-            layer.cross_attn.explicit = layer.self_attn.explicit = True  # opsets below 14 have no fused attention
+        make_attention_explicit(self.model)
         self.settings = self.model.postprocess
         finished = tuple(name for mode in self.settings.mode for name in FINISHED[mode])
         self.names = (RAW if output != 'masks' else ()) + (finished if output != 'raw' else ())
@@ -157,6 +158,7 @@ def _metadata(module: Mask2FormerExport) -> dict:
         'postprocess': asdict(module.settings), 'is_thing': [bool(flag) for flag in model.is_thing],
         'classes': list(meta.get('classes', ())), 'category_ids': list(meta.get('category_ids', ())),
         'palette': [list(colour) for colour in meta.get('palette') or ()],
-        'preprocessing': dict(channel_order=model.data_preprocessor.channel_order, pads=True),
+        'preprocessing': dict(channel_order=model.data_preprocessor.channel_order, pads=True, pad_size_divisor=math.lcm(
+            model.data_preprocessor.pad_size_divisor, model.backbone.strides[-1])),
         'outputs': {name: MEANINGS[name] for name in module.names},
     }

@@ -29,7 +29,7 @@ class DetTTAModel(BaseTTAModel):
         data_preprocessor: for a model config without one.
 
     Raises:
-        ValueError: an NMS of another type.
+        ValueError: an NMS of another type; while testing, predictions that are not instances.
     """
 
     def __init__(self, tta_cfg: dict[str, Any] | None = None, *, module: dict | nn.Module,
@@ -51,6 +51,7 @@ class DetTTAModel(BaseTTAModel):
         return [self._merge_views(views) for views in data_samples_list]
 
     def _merge_views(self, views: Sequence[DetDataSample]) -> DetDataSample:
+        _check_kinds(views[0])
         upright = [unflip_instances(view) for view in views]
         boxes = torch.cat([instances.bboxes for instances in upright])
         scores = torch.cat([instances.scores for instances in upright])
@@ -67,6 +68,14 @@ class DetTTAModel(BaseTTAModel):
         sample = next((view for view in views if not view.metainfo.get('flip', False)), views[0]).new()
         sample.pred_instances = merged
         return sample
+
+
+def _check_kinds(sample: DetDataSample) -> None:
+    others = [name for name in ('pred_panoptic', 'pred_sem_seg') if name in sample]
+    if others or 'pred_instances' not in sample:
+        raise ValueError(f'test-time augmentation merges instances, but the model predicts '
+                         f'{" and ".join(others) or "none"}. Test without --tta, or let it predict instances alone '
+                         f"(model.mode='instance').")
 
 
 def unflip_instances(sample: DetDataSample) -> InstanceData:

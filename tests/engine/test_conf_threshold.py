@@ -1,13 +1,14 @@
 """``conf_threshold`` of validation and test: low scores are gone, every image keeps its place."""
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
 
 from maskforge.cli import test as test_verb
 from maskforge.engine.loops import TestLoop, ValLoop
-from maskforge.structures import DetDataSample
+from maskforge.structures import DetDataSample, PanopticSegmentation
 
 
 class Evaluator:
@@ -65,3 +66,12 @@ def test_the_flag_sets_the_key(tmp_path, words, expected):
     (tmp_path / 'w.pth').write_bytes(b'')
     args = test_verb.parser().parse_args([str(tmp_path / 'c.py'), str(tmp_path / 'w.pth'), *words])
     assert test_verb.test_config(args).test_cfg.get('conf_threshold') == expected
+
+
+def test_panoptic_segments_too():
+    loop = SimpleNamespace(conf_threshold=0.5)
+    segments = PanopticSegmentation(np.array([[0, 1, 2]], np.int32), np.array([4, 6]), np.array([0.4, 0.9], np.float32))
+    sample = DetDataSample()
+    sample.pred_panoptic = segments
+    found = TestLoop._above(loop, sample).pred_panoptic
+    assert found.segments.tolist() == [[0, 0, 1]] and found.labels.tolist() == [6]

@@ -127,3 +127,12 @@ def test_from_a_config_with_the_loaders_layout():
     results = tta.test_step(data)
     assert len(results) == 2
     assert results[0].pred_instances.bboxes.tolist() == [[15, 1, 19, 5], [1, 1, 5, 5]]
+
+
+@pytest.mark.parametrize('fields', [['pred_sem_seg'], ['pred_instances', 'pred_panoptic']])
+def test_only_instances_are_merged(fields):
+    sample = DetDataSample(metainfo=dict(ori_shape=(8, 8)))
+    for name in fields:
+        sample.set_field(InstanceData(), name)
+    with pytest.raises(ValueError, match=rf"but the model predicts {fields[-1]}\. Test without --tta"):
+        model().merge_preds([[sample]])

@@ -98,10 +98,14 @@ class EvaluationLoop(BaseLoop):
         runner.call_hook(f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
     def _above(self, sample: Any) -> Any:
-        """The sample without instances below the threshold."""
-        found = sample.get('pred_instances') if self.conf_threshold > 0 else None
-        if found is not None:
-            sample.pred_instances = found[found.scores >= self.conf_threshold]
+        """The sample without instances and panoptic segments below the threshold."""
+        if self.conf_threshold <= 0:
+            return sample
+        instances, panoptic = sample.get('pred_instances'), sample.get('pred_panoptic')
+        if instances is not None:
+            sample.pred_instances = instances[instances.scores >= self.conf_threshold]
+        if panoptic is not None and panoptic.scores is not None:
+            sample.pred_panoptic = panoptic.select(panoptic.scores >= self.conf_threshold)
         return sample
 
     def precision(self) -> AbstractContextManager:

@@ -44,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--review', type=int, metavar='N', help='boxes on the review pages, worst first (500); 0: no '
                         'pages, -1: all')
     parser.add_argument('--device', help='cpu, cuda:1 ... (default: a GPU where there is one)')
-    parser.add_argument('--restart', action='store_true', help='forget an interrupted job')
+    parser.add_argument('--overwrite', '--restart', dest='restart', action='store_true', help='label again what an '
+                        'interrupted or finished job has labelled')
     add_options(parser)
     add_processes(parser)
     return parser

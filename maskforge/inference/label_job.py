@@ -17,6 +17,7 @@ from mmengine.model import BaseModel
 
 from maskforge.inference.batch_job import identity_of
 from maskforge.inference.box_table import BoxTable, flag, read_boxes
+from maskforge.inference.job_lock import JobLock
 from maskforge.inference.job_progress import JobProgress
 from maskforge.inference.label_journal import LabelJournal
 from maskforge.inference.label_loader import BoxBatch, BoxBatches, load_batches
@@ -37,7 +38,8 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
 
     Each annotation keeps its fields and gets ``segmentation`` (RLE), ``area`` (of the mask), ``quality`` in [0, 1] and
     ``flags``; boxes that cannot be labelled stay, with a flag that says why, ``quality`` None and ``ignore`` 1. A job
-    that was killed goes on where it stopped. The output does not depend on the number of processes.
+    that was killed goes on where it stopped, a finished one is not done again (``<out>.job`` keeps its settings). The
+    output does not depend on the number of processes.
 
     Args:
         model: config or checkpoint of a model that predicts one mask per box (MAL), or such a model with its ``cfg``.
@@ -54,14 +56,15 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
         min_score: detections below it are left out.
         review: how many boxes the review page shows, worst first; 0 writes none, -1 shows all.
         device: None takes CUDA where there is one.
-        resume: go on from a started job; False starts anew.
+        resume: go on from a started job, leave a finished one as it is; False starts anew.
         cfg: config of a model that was handed over loaded.
 
     Returns:
         ``out``.
 
     Raises:
-        ValueError: no boxes or none that can be labelled, settings that contradict the started job.
+        ValueError: no boxes or none that can be labelled, settings that contradict the started or finished job, another
+            job that writes ``out`` at this moment.
         FileNotFoundError: the input or all images are missing.
     """
     settings = dict(batch_size=batch_size, chunk_size=chunk_size, clip_to_box=clip_to_box, load_mask=load_mask,
@@ -75,13 +78,15 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
     settings.update(model=_identity(loaded, cfg, weights or model), boxes=_digest(ann_file),
                     images=images_json and _digest(images_json), img_dir=str(img_dir))
     out = Path(out)
-    journal = _open_journal(out, settings, resume=resume)
-    chunks = _LabelJob(loaded, BoxBatches(cfg, table, img_dir, []), settings).run(journal, num_workers)
-    barrier()
-    if is_main_process():
-        _finish(journal, chunks, LabelOutput(ann_file, images_json, table, journal.results(chunks, len(table)),
-                                             load_mask=load_mask), out, img_dir, review)
-    barrier()
+    with _opened_journal(out, settings, resume=resume) as journal:
+        if journal is None:
+            return out
+        chunks = _LabelJob(loaded, BoxBatches(cfg, table, img_dir, []), settings).run(journal, num_workers)
+        barrier()
+        if is_main_process():
+            _finish(journal, chunks, LabelOutput(ann_file, images_json, table, journal.results(chunks, len(table)),
+                                                 load_mask=load_mask), out, img_dir, review)
+        barrier()
     return out
 
 
@@ -121,20 +126,31 @@ def _digest(path: str | Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _open_journal(out: Path, settings: dict[str, Any], *, resume: bool) -> LabelJournal:
-    """Opened by the first process; its error becomes everybody's."""
-    journal, answer = LabelJournal(out), [None]
-    if is_main_process():
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            journal.open(settings, resume=resume)
-        except ValueError as error:
-            answer = [str(error)]
-    broadcast_object_list(answer)
-    if answer[0]:
-        raise ValueError(answer[0])
-    journal.check_shared()
-    return journal
+@contextmanager
+def _opened_journal(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[LabelJournal | None]:
+    """Locked and opened by the first process, whose error becomes everybody's; None for a job that is finished."""
+    journal, lock, answer = LabelJournal(out), JobLock(out), [None, False]
+    try:
+        if is_main_process():
+            try:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                lock.take()
+                answer[1] = journal.open(settings, resume=resume)
+            except ValueError as error:
+                answer[0] = str(error)
+        broadcast_object_list(answer)
+        error, is_finished = answer
+        if error:
+            raise ValueError(error)
+        if is_finished:
+            print_log(f'{out} is finished: the same boxes, weights and settings were labelled before. resume=False '
+                      f'(--overwrite) labels them again.', logger='current')
+            yield None
+        else:
+            journal.check_shared()
+            yield journal
+    finally:
+        lock.release()
 
 
 class _LabelJob:
@@ -212,7 +228,7 @@ def _finish(journal: LabelJournal, chunks: int, output: LabelOutput, out: Path, 
     if review:
         page = write_review(out, img_dir, count=None if review < 0 else review)
         print_log(f'worst masks first: {page}', logger='current')
-    journal.remove()
+    journal.finish()
 
 
 def _short(numbers: Sequence[int]) -> str:

@@ -28,35 +28,48 @@ class LabelJournal:
     def __init__(self, out: Path) -> None:
         self.folder = out.with_name(f'{out.name}.parts')
         self._trash = out.with_name(f'.{out.name}.done')
+        self._out, self._finished = out, out.with_name(f'{out.name}.job')
 
-    def open(self, settings: dict[str, Any], *, resume: bool) -> None:
-        """Start or go on; called by one process before the others look.
+    def open(self, settings: dict[str, Any], *, resume: bool) -> bool:
+        """Start or go on; called by one process before the others look. Returns whether the job is finished.
 
         Raises:
-            ValueError: the folder belongs to a job with other settings; the differences are named.
+            ValueError: the folder or the output belongs to a job with other settings; the differences are named.
         """
         settings = json.loads(json.dumps(settings))
         if not resume:
+            self._finished.unlink(missing_ok=True)
             self.remove()
         self._remove_torn_files()
         shutil.rmtree(self._trash, ignore_errors=True)
+        if self._finished.is_file() and self._out.is_file():
+            self._compare(f'{self._out} is of a finished job', read_json_dict(self._finished), settings)
+            self.remove()
+            return True
         if (self.folder / SETTINGS).is_file():
-            self._compare(read_json_dict(self.folder / SETTINGS), settings)
+            self._compare(f'{self.folder} holds a started job', read_json_dict(self.folder / SETTINGS), settings)
         else:
             self.remove()
             write_json(settings, self.folder / SETTINGS)
+        return False
 
-    def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+    @staticmethod
+    def _compare(what: str, old: dict[str, Any], new: dict[str, Any]) -> None:
         changed = [f'{key} was {old.get(key)!r}, now {new.get(key)!r}' for key in {**old, **new}
                    if old.get(key) != new.get(key)]
         if changed:
-            raise ValueError(f'{self.folder} holds a started job with other settings ({"; ".join(changed)}). Use '
-                             f'another output file, or resume=False (--restart) to start this one anew.')
+            raise ValueError(f'{what} with other settings ({"; ".join(changed)}). Use another output file, or '
+                             f'resume=False (--overwrite) to start this one anew.')
+
+    def finish(self) -> None:
+        """Keep the settings beside the output as ``<out>.job``, so that nobody does the work twice; remove the rest."""
+        write_atomically(self._finished, (self.folder / SETTINGS).read_bytes())
+        self.remove()
 
     def _remove_torn_files(self) -> None:
         """Temporary files of writes that a kill cut off, of the chunks and of the output."""
         name = self.folder.name.removesuffix('.parts')
-        for torn in (*self.folder.glob('.*.tmp'), *self.folder.parent.glob(f'.{name}.*.tmp')):
+        for torn in (*self.folder.glob('.*.tmp'), *self.folder.parent.glob(f'.{name}.*.tmp')):  # also of <out>.job
             torn.unlink(missing_ok=True)
 
     def check_shared(self) -> None:

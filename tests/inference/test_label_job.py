@@ -1,6 +1,10 @@
 """The labelling job with a toy model: what the output keeps, flags, options, bad input, going on after a kill."""
 import json
+import re
 import shutil
+import socket
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -65,7 +69,8 @@ def test_keeps_everything_and_adds_masks(toy):
         assert after['area'] == rle.area(after['segmentation']) != before['area']
     coco = COCO(str(toy / 'out.json'))
     assert coco.annToMask(coco.anns[21]).sum() == out['annotations'][3]['area']
-    assert sorted(entry.name for entry in toy.iterdir() if entry.name.startswith(('out', '.'))) == ['out.json']
+    assert sorted(entry.name for entry in toy.iterdir() if entry.name.startswith(('out', '.'))) == \
+        ['out.json', 'out.json.job']
 
 
 def test_masks_lie_where_the_boxes_are(toy):
@@ -244,7 +249,8 @@ def test_goes_on_after_an_interruption_without_doing_work_twice(toy, monkeypatch
     label(toy)
     assert sum(calls) == 30 - done and (done > 0) == (die_at > 2)
     assert (toy / 'out.json').read_bytes() == whole
-    assert sorted(path.name for path in toy.glob('*out*')) == ['out.json'] and not list(toy.glob('.out*'))
+    assert sorted(path.name for path in toy.glob('*out*')) == ['out.json', 'out.json.job']
+    assert not list(toy.glob('.out*'))
 
 
 def test_a_started_job_with_other_settings_is_an_error(toy, monkeypatch):
@@ -258,6 +264,61 @@ def test_a_started_job_with_other_settings_is_an_error(toy, monkeypatch):
     with pytest.raises(ValueError, match='boxes was'):
         label(toy)
     assert label(toy, clip_to_box=True, resume=False).exists()
+
+
+def test_a_finished_job_is_not_done_again(toy, monkeypatch, notes):
+    before = label(toy).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(ToyBoxLabeller, 'test_step', lambda self, data: 1 / 0)
+        assert label(toy).read_bytes() == before
+        assert f'{toy / "out.json"} is finished' in notes[-1] and '--overwrite' in notes[-1]
+        with pytest.raises(ValueError, match=r'out\.json is of a finished job with other settings \(batch_size was 3'):
+            label(toy, batch_size=2)
+        with pytest.raises(ZeroDivisionError):
+            label(toy, resume=False)
+    assert label(toy).read_bytes() == before
+    (toy / 'out.json').unlink()
+    assert label(toy).read_bytes() == before
+
+
+@pytest.mark.parametrize(('name', 'what'), [('toy.pth', 'model was'), ('toy.py', 'model was'), ('boxes.json', 'boxes')])
+def test_other_inputs_for_a_finished_output_are_named(toy, name, what):
+    label(toy)
+    if name == 'toy.pth':
+        state = torch.load(toy / name)
+        torch.save(dict(state, state_dict={key: value + 1 for key, value in state['state_dict'].items()}), toy / name)
+    elif name == 'toy.py':
+        (toy / name).write_text((toy / name).read_text().replace('crop_size=32', 'crop_size=40'))
+    else:
+        change(toy, at0=dict(note=1))
+    with pytest.raises(ValueError, match=f'of a finished job with other settings .*{what}'):
+        label(toy)
+
+
+LOCKED = """
+import sys, time
+from pathlib import Path
+from maskforge.inference.job_lock import JobLock
+lock = JobLock(Path(sys.argv[1]))
+lock.take()
+print('taken', flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_job_on_the_same_output_is_refused(toy):
+    other = subprocess.Popen([sys.executable, '-c', LOCKED, str(toy / 'out.json')], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == 'taken\n'
+        with pytest.raises(ValueError, match=rf'out\.json is being written by another job \(process {other.pid} on '
+                                             rf'{re.escape(socket.gethostname())}\)'):
+            label(toy)
+        assert not (toy / 'out.json.parts').exists() and label(toy, 'other.json').exists()
+    finally:
+        other.kill()
+        other.communicate()
+    assert (toy / '.out.json.lock').exists()
+    assert label(toy).exists() and not (toy / '.out.json.lock').exists()
 
 
 def test_workers_and_chunks_do_not_matter(toy):

@@ -55,3 +55,16 @@ def test_damaged_file_is_named(tmp_path):
         open_session(tmp_path / 'x.onnx')
     with pytest.raises(FileNotFoundError, match='there is no such ONNX file'):
         open_session(tmp_path / 'y.onnx')
+
+
+@pytest.mark.parametrize(('changed', 'passed'), [(0, True), (3, True), (4, False)])
+def test_outputs_of_indices_may_differ_in_some_entries(changed, passed):
+    spec = ExportSpec(module=torch.nn.Identity(), example_inputs=(), input_names=('images',),
+                      output_names=('scores', 'class_map'), valid_output='scores', row_outputs=('scores', ),
+                      differing=dict(class_map=0.003))
+    ours = np.zeros((1, 20, 50), np.int32)
+    theirs = ours.copy()
+    theirs.flat[:changed] = 17
+    entry = compare_outputs(spec, ['a.jpg'], [SCORES, ours], [SCORES, theirs])[1]
+    assert (entry.passed, entry.tolerance, entry.rows) == (passed, 0.003, 1)
+    assert entry.largest == pytest.approx(changed / 1000)

@@ -75,7 +75,7 @@ def operators(path):
     pytest.param(18, 'dynamo', True, marks=[OLD_TORCH, pytest.mark.slow]),
     pytest.param(18, 'torchscript', False, marks=pytest.mark.slow),
     *[pytest.param(opset, 'auto', True, marks=[*([OLD_TORCH] if opset >= 18 else []), pytest.mark.slow])
-      for opset in (11, 13, 14, 16, 19, 20, 21, 22, 23)],
+      for opset in (13, 14, 16, 19, 20, 21, 22, 23)],
 ])
 def test_all_modes_agree_with_pytorch(export, opset, exporter, dynamic):
     report, _ = export(opset_version=opset, exporter=exporter, dynamic_size=dynamic, model_options=dict(output='all'))

@@ -122,7 +122,7 @@ def test_bad_options(make_random, options, model, message):
 
 
 def test_metadata(export):
-    report, model = export(opset_version=17, check=False)
+    report, _ = export(opset_version=17, check=False)
     file = OnnxModel(report.onnx_file)
     assert file.metadata['task'] == 'segmentation'
     assert tuple(file.metadata['postprocess']['mode']) == MODES

@@ -198,3 +198,51 @@ def test_ranks_have_stretches(make, monkeypatch, round_up, expected):
 def test_sampler_needs_boxes():
     with pytest.raises(ValueError, match=r'list has no image_of_box\(\)'):
         GroupedBoxSampler([1, 2], seed=0)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What was logged, as one text."""
+    lines = []
+    for module in ('base_det_dataset', 'box_crop'):
+        monkeypatch.setattr(f'maskforge.datasets.{module}.print_log', lambda text, *_, **__: lines.append(text))
+    return lines
+
+
+def test_left_out_and_clipped_boxes_are_counted(make, said):
+    boxes = [(10, 12, 20, 16), (0, 0, 4, 4), (50, 30, 30, 5), (5, 5, 0, 9)]
+    make(boxes, extra=[dict(iscrowd=1), {}], min_obj_size=16)
+    assert '3 of 6 boxes are used; left out: 1 crowd regions, 1 without extent in their image, 1 not larger than ' \
+           'min_obj_size; 1 stick out of their image and are clipped' in ' '.join(said)
+
+
+def test_a_broken_image(make, tmp_path, said):
+    """Training goes on with another box and names the file; a test names it and ends."""
+    data, test = make(extra=[{}]), make(extra=[{}], test_mode=True)
+    (tmp_path / 'a.png').write_bytes(b'no picture')
+    with seeded_sample(3):
+        assert data[0]['data_samples'].img_path.endswith('b.png')
+    assert 'a.png is skipped (1 broken records so far)' in said[-1]
+    with pytest.raises(ValueError, match=r'a\.png'):
+        test[0]
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA', 'P'])
+def test_other_kinds_of_images(make, tmp_path, image, mode):
+    Image.fromarray(image).convert(mode).save(tmp_path / 'a.png')
+    assert make()[0]['inputs'].shape == (3, 32, 32)
+
+
+def test_turned_photos_are_turned_back(tmp_path, image):
+    """EXIF says a quarter turn; boxes are in the upright frame."""
+    upright = Image.fromarray(np.kron(image, np.ones((4, 4, 1), np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.rotate(90, expand=True).save(tmp_path / 'a.jpg', exif=exif, quality=95)
+    rows = [dict(id=1, image_id=1, category_id=3, bbox=[40, 40, 120, 80], area=9600, iscrowd=0)]
+    (tmp_path / 'a.json').write_text(json.dumps(dict(
+        images=[dict(id=1, file_name='a.jpg', height=HEIGHT * 4, width=WIDTH * 4)], annotations=rows,
+        categories=[dict(id=3, name='thing')])))
+    found = BoxCropDataset(ann_file='a.json', data_root=str(tmp_path), data_prefix=dict(img=''), crop_size=32,
+                           min_obj_size=0, test_mode=True)[0]
+    assert found['data_samples'].ori_shape == (HEIGHT * 4, WIDTH * 4)

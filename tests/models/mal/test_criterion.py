@@ -72,6 +72,15 @@ def test_weights_scale_and_only_the_student_learns(batch):
     assert student.grad.abs().sum() > 0 and teacher.grad is None
 
 
+@pytest.mark.parametrize('option', [
+    dict(crf_kernel_size=5), dict(crf_num_iter=6), dict(crf_zeta=2.), dict(crf_value_low=0.02),
+    dict(crf_value_high=0.6)])
+def test_settings_of_the_mean_field_change_its_loss_alone(batch, option):
+    settings = dict(crf_num_iter=2, crf_zeta=0.8)
+    base, other = (MALCriterion(**one)(*batch, CROP, step=10**6) for one in (settings, {**settings, **option}))
+    assert base['loss_mil'] == other['loss_mil'] and base['loss_crf'] != other['loss_crf']
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(crf_kernel_size=4), 'crf_kernel_size=4 must be odd'), (dict(loss_mil_step=-1), 'must not be negative'),
     (dict(mean_field='fast'), 'not one of logit, exact')])

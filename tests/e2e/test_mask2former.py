@@ -82,7 +82,7 @@ def test_mixed_precision(drawn, tmp_path, precision):
 
 
 @pytest.mark.parametrize('model', [
-    pytest.param(dict(deep_supervision=False), id='last layer alone'),
+    pytest.param(dict(deep_supervision=False), id='last layer alone', marks=pytest.mark.slow),
     pytest.param(dict(freeze=['sem_seg_head.pixel_decoder'], activation_checkpoint=True), id='frozen, recomputed'),
 ])
 def test_two_processes_stay_together(drawn, tmp_path, model):

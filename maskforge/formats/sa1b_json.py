@@ -1,0 +1,69 @@
+"""SA-1B's annotations: one JSON file an image, with one RLE a mask."""
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import rle
+from .json_file import read_json_dict
+
+
+@dataclass
+class Sa1bJson:
+    """Masks of one image, left encoded until they are asked for.
+
+    Attributes:
+        path: the file.
+        size: (height, width) of the image, or None where the file does not say.
+        records: object id (from 1, the position in the file) -> annotation record.
+        lacking: number of records without the key that was filtered by.
+    """
+
+    path: str
+    size: tuple[int, int] | None
+    records: dict[int, dict] = field(default_factory=dict)
+    lacking: int = 0
+
+    @classmethod
+    def load(cls, path: str | Path, *, min_iou: float = -1, iou_key: str = 'uncertain_iou') -> 'Sa1bJson':
+        """Read a file.
+
+        Args:
+            min_iou: records whose ``iou_key`` is below are left out; 0 and below leaves none out.
+            iou_key: 'uncertain_iou', or 'predicted_iou' as the published files have.
+
+        Raises:
+            FileNotFoundError, ValueError: missing or broken file, record without mask.
+        """
+        data = read_json_dict(path)
+        if not isinstance(data.get('annotations'), list):
+            raise ValueError(f"{path} has no list 'annotations'; its keys: {', '.join(map(str, data)) or 'none'}.")
+        image = data.get('image') or {}
+        size = (int(image['height']), int(image['width'])) if {'height', 'width'} <= set(image) else None
+        loaded = cls(str(path), size)
+        for number, record in enumerate(data['annotations'], 1):
+            if not isinstance(record, dict) or not isinstance(record.get('segmentation'), dict):
+                raise ValueError(f"{path}, annotation {number}: 'segmentation' must be an RLE (size and counts).")
+            loaded.lacking += int(min_iou > 0 and iou_key not in record)
+            if min_iou <= 0 or record.get(iou_key, min_iou) >= min_iou:
+                loaded.records[number] = record
+        return loaded
+
+    def areas(self) -> dict[int, int]:
+        """Object id -> number of pixels."""
+        return {number: int(record['area']) if isinstance(record.get('area'), (int, float)) else rle.area(
+            self._rle(number)) for number, record in self.records.items()}
+
+    def mask(self, object_id: int) -> np.ndarray:
+        """(H, W) bool.
+
+        Raises:
+            ValueError: the RLE is broken; the message names the file and the record.
+        """
+        return rle.decode(self._rle(object_id))
+
+    def _rle(self, object_id: int) -> dict:
+        try:
+            return rle.compress(self.records[object_id]['segmentation'])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f'{self.path}, annotation {object_id}: {error}') from None

@@ -5,6 +5,7 @@ from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optim_wrapper import OptimWrapper
 from .optim_wrapper_constructor import DefaultOptimWrapperConstructor
 from .optimizer_class import optimizer_class
+from .pattern_optim_wrapper_constructor import PatternOptimWrapperConstructor
 
 __all__ = ['AmpOptimWrapper', 'DefaultOptimWrapperConstructor', 'GradientClipping', 'LayerDecayOptimWrapperConstructor',
-           'OptimWrapper', 'optimizer_class']
+           'OptimWrapper', 'PatternOptimWrapperConstructor', 'optimizer_class']

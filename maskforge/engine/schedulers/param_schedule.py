@@ -5,6 +5,8 @@ counters: a run that is resumed with a longer schedule keeps the old one, silent
 every step from the group's initial value and the step count, so the config always rules, and a resumed run is where an
 unbroken one would be.
 """
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -15,36 +17,40 @@ from .schedule_stack import schedule_stack
 
 
 class ParamSchedule(_ParamScheduler):
-    """One schedule of one setting (``param_name``) of all parameter groups.
+    """One schedule of one setting (``param_name``) of the parameter groups.
 
     Several schedules of the same setting compose in the order of the config: each maps the value that comes from the
     ones before it. A schedule does nothing before ``begin`` and stays at its last value from ``end`` on.
 
     Args:
         optimizer: the optimizer or its wrapper.
-        param_name: key in the parameter groups, ``'lr'`` or ``'momentum'``.
+        param_name: key in the parameter groups, such as ``'lr'``, ``'momentum'`` or ``'weight_decay'``.
+        groups: name or names of rules for this setting (``paramwise_cfg.rules``, see
+            ``PatternOptimWrapperConstructor``) whose groups the schedule is for; by default it is for all.
         begin, end: the schedule runs while ``begin <= step < end``.
         last_step: index of the last step that was taken before, -1 for a new run.
         by_epoch: the step counts epochs; otherwise iterations.
         verbose: log the values at every step.
 
     Raises:
-        ValueError: ``end`` is not after ``begin``.
+        ValueError: ``end`` is not after ``begin``, or no group has one of the names in ``groups``.
     """
 
     # arguments that decide the values, by their attribute names (they equal MMEngine's)
-    settings: tuple[str, ...] = ('begin', 'end', 'by_epoch')
+    settings: tuple[str, ...] = ('begin', 'end', 'by_epoch', 'groups')
     # arguments that count epochs and are multiplied by the epoch's length in `build_iter_from_epoch`
     step_arguments: tuple[str, ...] = ()
 
     def __init__(self, optimizer, param_name: str, *, begin: int = 0, end: int = INF, last_step: int = -1,
-                 by_epoch: bool = True, verbose: bool = False):
+                 by_epoch: bool = True, verbose: bool = False, groups: str | Sequence[str] | None = None):
         # MMEngine's constructor is not called: it wraps `optimizer.step` and starts the chained form
         if end <= begin:
             raise ValueError(f'{type(self).__name__}: end must be larger than begin, got begin={begin}, end={end}.')
         self.optimizer = optimizer
         self.param_name = param_name
         self.begin, self.end, self.by_epoch, self.verbose = begin, end, by_epoch, verbose
+        self.groups = [groups] if isinstance(groups, str) else None if groups is None else list(groups)
+        self._check_groups()
         self._global_step = last_step if last_step < 0 else begin + last_step
         self._stack = schedule_stack(optimizer, param_name)
         self._stack.schedules.append(self)
@@ -62,10 +68,23 @@ class ParamSchedule(_ParamScheduler):
         raise NotImplementedError
 
     def contribute(self, incoming: float, *, base: float, group: int) -> float:
-        """Apply the schedule at the present step; the identity before ``begin``."""
-        if self._global_step < self.begin:
+        """Apply the schedule at the present step; the identity before ``begin`` and for the groups of others."""
+        if self._global_step < self.begin or not self._moves(group):
             return incoming
         return self.value_at(self.last_step, incoming, base=base, group=group)
+
+    def _moves(self, group: int) -> bool:
+        return self.groups is None or self.optimizer.param_groups[group].get(f'{self.param_name}_rule') in self.groups
+
+    def _check_groups(self) -> None:
+        known = sorted({group[f'{self.param_name}_rule'] for group in self.optimizer.param_groups
+                        if f'{self.param_name}_rule' in group})
+        for name in self.groups or ():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(known) or "none"}.'
+                raise ValueError(f"{type(self).__name__}: no rule of paramwise_cfg.rules.{self.param_name} that moves "
+                                 f"a parameter has the name '{name}'; {hint}")
 
     @property
     def last_step(self) -> int:

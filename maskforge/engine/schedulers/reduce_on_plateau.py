@@ -67,6 +67,8 @@ class ReduceOnPlateauParamScheduler(ParamSchedule):
 
     def contribute(self, incoming, *, base, group):
         # reductions are never taken back, so the step does not matter
+        if not self._moves(group):
+            return incoming
         return self.value_at(self.last_step, incoming, base=base, group=group)
 
     def _floor(self, group: int) -> float:

@@ -79,7 +79,7 @@ def test_a_scheduler_state_of_mmengine_is_read():
 def test_state_is_plain_and_small():
     schedule = MultiStepLR(make_wrapper(), milestones=[2, 4])
     assert schedule.state_dict() == dict(global_step=0, outside=None, config=dict(
-        begin=0, end=10**9, by_epoch=True, milestones=[2, 4], gamma=0.1))
+        begin=0, end=10**9, by_epoch=True, groups=None, milestones=[2, 4], gamma=0.1))
 
 
 def test_seek_equals_stepping():

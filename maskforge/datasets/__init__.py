@@ -1,5 +1,5 @@
 """Files to samples: data sets, transforms, samplers, converters, the drawn data set."""
-from . import samplers, synthetic, transforms
+from . import samplers, synthetic, transforms, video
 from .base_det_dataset import BaseDetDataset
 from .box_crop import BoxCropDataset
 from .cityscapes import CityscapesDataset
@@ -13,9 +13,19 @@ from .multi_image_mix import MultiImageMixDataset
 from .repeat import ClassBalancedDataset, RepeatDataset
 from .semantic_jsonl import SemanticJsonlDataset
 from .synthetic import SyntheticShapesDataset
+from .video import (
+    CocoRawDataset,
+    JSONRawDataset,
+    PNGRawDataset,
+    SA1BRawDataset,
+    VOSDataset,
+    WholeVideoDataset,
+    YouTubeVOSRawDataset,
+)
 from .voc import VOCDataset
 
 __all__ = ['BaseDetDataset', 'BoxCropDataset', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset',
-           'CocoPanopticDataset', 'CocoSourcesDataset', 'ConcatDataset', 'ImageFolderDataset',
-           'MiddleFormatDataset', 'MultiImageMixDataset', 'RepeatDataset', 'SemanticJsonlDataset',
-           'SyntheticShapesDataset', 'VOCDataset', 'samplers', 'synthetic', 'transforms']
+           'CocoPanopticDataset', 'CocoRawDataset', 'CocoSourcesDataset', 'ConcatDataset', 'ImageFolderDataset',
+           'JSONRawDataset', 'MiddleFormatDataset', 'MultiImageMixDataset', 'PNGRawDataset', 'RepeatDataset',
+           'SA1BRawDataset', 'SemanticJsonlDataset', 'SyntheticShapesDataset', 'VOCDataset', 'VOSDataset',
+           'WholeVideoDataset', 'YouTubeVOSRawDataset', 'samplers', 'synthetic', 'transforms', 'video']

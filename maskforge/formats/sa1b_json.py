@@ -2,8 +2,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from . import rle
 from .json_file import read_json_dict
 
@@ -49,20 +47,12 @@ class Sa1bJson:
                 loaded.records[number] = record
         return loaded
 
-    def areas(self) -> dict[int, int]:
-        """Object id -> number of pixels."""
-        return {number: int(record['area']) if isinstance(record.get('area'), (int, float)) else rle.area(
-            self._rle(number)) for number, record in self.records.items()}
-
-    def mask(self, object_id: int) -> np.ndarray:
-        """(H, W) bool.
+    def rle(self, object_id: int) -> dict:
+        """The compressed RLE of a mask, checked.
 
         Raises:
-            ValueError: the RLE is broken; the message names the file and the record.
+            ValueError: it is broken; the message names the file and the record.
         """
-        return rle.decode(self._rle(object_id))
-
-    def _rle(self, object_id: int) -> dict:
         try:
             return rle.compress(self.records[object_id]['segmentation'])
         except (ValueError, TypeError) as error:

@@ -1,8 +1,6 @@
 """SA-V's annotations: one JSON file a video, a list of frames, each a list of one RLE per object."""
 from pathlib import Path
 
-import numpy as np
-
 from . import rle
 from .json_file import read_json
 
@@ -75,11 +73,6 @@ class SavJson:
         """Ids of the objects that have pixels in a frame."""
         items = {number: self.rle(frame, number) for number in self.object_ids}
         return [number for number, item in items.items() if item is not None and rle.area(item) > 0]
-
-    def mask(self, frame: int, object_id: int) -> np.ndarray | None:
-        """(H, W) bool mask of an object in a frame, or None where it is not annotated."""
-        item = self.rle(frame, object_id)
-        return None if item is None else rle.decode(item)
 
 
 def _frames_per_annotation(fps: object, frames_fps: int, path: str | Path) -> int:

@@ -3,6 +3,10 @@
 They take and return mmcv's ``results`` dict, draw from :func:`maskforge.structures.sample_rng` only, and keep masks as
 polygons or RLE. Transforms of mmcv that have no counterpart here work as they are.
 """
+from .clip_color import ClipColorJitter, ClipRandomGrayscale
+from .clip_geometry import ClipRandomAffine, ClipRandomFlip, ClipResize
+from .clip_mosaic import ClipMosaic
+from .clip_pack import PackClip
 from .color import PhotoMetricDistortion, RandomGrayscale
 from .compose import Compose, RandomApply, RandomChoice, TestTimeAug
 from .copy_paste import CopyPaste
@@ -20,8 +24,9 @@ from .segmentation_augmentation import SegmentationTestTransform, SegmentationTr
 from .segments import LoadPanopticAnnotations, SemSegToInstances
 from .short_side_resize import ShortSideResize
 
-__all__ = ['Compose', 'CopyPaste', 'DETRTestTransform', 'DETRTrainTransform', 'FilterAnnotations', 'FixedPad',
-           'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadPanopticAnnotations', 'PackDetInputs',
-           'Pad', 'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'RandomChoiceResize', 'RandomCrop',
-           'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SegmentationTestTransform',
+__all__ = ['ClipColorJitter', 'ClipMosaic', 'ClipRandomAffine', 'ClipRandomFlip', 'ClipRandomGrayscale', 'ClipResize',
+           'Compose', 'CopyPaste', 'DETRTestTransform', 'DETRTrainTransform', 'FilterAnnotations', 'FixedPad',
+           'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadPanopticAnnotations', 'PackClip',
+           'PackDetInputs', 'Pad', 'PhotoMetricDistortion', 'RandomApply', 'RandomChoice', 'RandomChoiceResize',
+           'RandomCrop', 'RandomFlip', 'RandomGrayscale', 'RandomResize', 'Resize', 'SegmentationTestTransform',
            'SegmentationTrainTransform', 'SemSegToInstances', 'ShortSideResize', 'TestTimeAug']

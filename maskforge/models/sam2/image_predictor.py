@@ -110,7 +110,7 @@ class ImagePredictor:
         features = self.network.encode_images(inputs)
         # an image is a clip's first frame: there is nothing to remember yet
         s16 = self.network.condition(features.s16, MemoryBank(), 0, num_frames=1, initial=True)
-        self._features = ImageFeatures(s16, features.s8, features.s4)
+        self._features = features.with_s16(s16)
         self.sizes = [tuple(size) for size in sizes or [image.shape[-2:] for image in images]]
 
     def predict(self, *, point_coords: Given = None, point_labels: Given = None, box: Given = None,
@@ -165,7 +165,7 @@ class ImagePredictor:
         Masks are not emptied where the network takes the object to be absent: whoever points at something means it.
         """
         self._size_of(image)
-        outputs = [self._decode(rows_of(prompts, slice(start, start + self.objects_per_batch)), multimask, image)
+        outputs = [self._decode(prompts[start:start + self.objects_per_batch], multimask, image)
                    for start in range(0, object_count(prompts), self.objects_per_batch)]
         return tuple(torch.cat(parts) for parts in zip(*((one.ungated_low.float(), one.ious.float())
                                                          for one in outputs)))
@@ -196,8 +196,3 @@ class ImagePredictor:
 def object_count(prompts: Prompts) -> int:
     """N of prompts."""
     return len(prompts.points if prompts.points is not None else prompts.masks)
-
-
-def rows_of(prompts: Prompts, rows: slice | Tensor) -> Prompts:
-    """The prompts of some objects."""
-    return Prompts(*(None if part is None else part[rows] for part in (prompts.points, prompts.labels, prompts.masks)))

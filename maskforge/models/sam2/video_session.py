@@ -17,7 +17,7 @@ from maskforge.models.sam2.image_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.memory_bank import MemoryBank
 from maskforge.models.sam2.network import SAM2Network
 from maskforge.models.sam2.object_memory import MemoryKeeper
-from maskforge.models.sam2.stability import DELTA, THRESHOLD, replace_unstable
+from maskforge.models.sam2.stability import DELTA, THRESHOLD
 from maskforge.models.sam2.structures import ImageFeatures, MaskOutput, Prompts
 from maskforge.models.sam2.tracked_object import FrameMask, TrackedObject
 from maskforge.models.sam2.tracking import track_frame
@@ -165,7 +165,7 @@ class VideoSession:
         elif not self.source.has(frame):
             raise IndexError(f'frame {frame} does not exist.')
         for one in self._objects.values():
-            self._keeper.trim(one.bank, frame, reverse=reverse, history=self.settings.history)
+            self._keeper.trim(self.network, one.bank, frame, reverse=reverse, history=self.settings.history)
             one.forget_masks(frame, history=self.settings.history)
         return self._result(frame, {key: one.masks[frame] for key, one in joined.items()})
 
@@ -214,8 +214,8 @@ class VideoSession:
 
     def _follow(self, batch: list[TrackedObject], frame: int, features: ImageFeatures, reverse: bool) -> None:
         output = self._decode(batch, frame, features, reverse=reverse)
-        self._keeper.remember(self.network, batch, frame, _repeated(features, len(batch)), output, conditioning=False,
-                              binarize=False)
+        self._keeper.remember(self.network, [one.bank for one in batch], frame, _repeated(features, len(batch)),
+                              output, conditioning=False, from_prompts=False)
         for one, mask in zip(batch, _masks_of(output)):
             one.masks[frame] = mask
             one.tracked.add(frame, reverse=reverse)
@@ -226,10 +226,11 @@ class VideoSession:
         initial = prompted and (frame not in batch[0].tracked or not batch[0].bank.conditioning)
         if prompted:
             reverse = not initial and batch[0].tracked.reverse(frame)
-        bank = MemoryBank() if initial else self._keeper.together([one.bank for one in batch], frame, self._reader.device)
-        given = dict(num_frames=self.source.length or UNKNOWN_LENGTH, initial=initial, prompts=prompts, masks=masks,
-                     reverse=reverse)
-        return track_frame(self.network, _repeated(features, len(batch)), bank, frame, **given)
+        time = dict(num_frames=self.source.length or UNKNOWN_LENGTH, reverse=reverse)
+        bank = MemoryBank() if initial else self._keeper.together(self.network, [one.bank for one in batch], frame,
+                                                                  **time)
+        return track_frame(self.network, _repeated(features, len(batch)), bank, frame, initial=initial,
+                           prompts=prompts, masks=masks, **time)
 
     def _prompted(self, frame: int, object_id: Hashable, output: MaskOutput) -> FrameResult:
         one = self._objects[object_id]
@@ -246,8 +247,8 @@ class VideoSession:
             for one in self._objects.values():
                 if frame in one.pending:
                     output, is_conditioning = one.pending.pop(frame)
-                    self._keeper.remember(self.network, [one], frame, features, output, conditioning=is_conditioning,
-                                          binarize=self.settings.binarize_prompted)
+                    self._keeper.remember(self.network, [one.bank], frame, features, output,
+                                          conditioning=is_conditioning, from_prompts=True)
 
     def _result(self, frame: int, masks: dict[Hashable, FrameMask]) -> FrameResult:
         settings, low = self.settings, self._reader.mask_size

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Shaped, UInt8
 #: tolerance of F as a part of the frame's diagonal
 BOUND = 0.008
 # from this many look-ups per pixel on, dilating the whole cut-out is quicker than looking around single pixels
-_LOOKUPS_PER_PIXEL = 1
+_LOOKUPS_PER_PIXEL = 4
 
 Mask = Shaped[np.ndarray, 'H W']
 

@@ -1,0 +1,74 @@
+"""J and F of the objects of one video, frame by frame."""
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .region_boundary import BOUND, boundary_radius, region_and_boundary
+
+
+class ObjectScore(NamedTuple):
+    """Means over the frames of one object, in [0, 1]."""
+
+    j: float
+    f: float
+    frames: int
+
+    @property
+    def jf(self) -> float:
+        """The mean of both."""
+        return (self.j + self.f) / 2
+
+
+class SequenceScores:
+    """Collects J and F of every object of a video.
+
+    An object counts from the first frame in which it is in the truth or in the prediction, up to the last one. Objects
+    that are never in the truth are dropped at the end.
+
+    Args:
+        bound: tolerance of F as a part of the frame's diagonal.
+    """
+
+    def __init__(self, *, bound: float = BOUND) -> None:
+        self.bound = bound
+        self._true: set[int] = set()
+        self._values: dict[int, list[tuple[float, float]]] = defaultdict(list)
+
+    def add(self, predicted: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray], *,
+            size: tuple[int, int]) -> None:
+        """Score one frame.
+
+        Args:
+            predicted, truth: object id -> (H, W) bool or 0/1 uint8 mask; an object that is left out or whose mask is
+                empty is not to be seen.
+            size: (H, W).
+        """
+        predicted = {number: mask for number, mask in predicted.items() if mask.any()}
+        truth = {number: mask for number, mask in truth.items() if mask.any()}
+        radius = boundary_radius(*size, bound=self.bound)
+        nothing = np.zeros(size, np.uint8)
+        self._true.update(truth)
+        for number in {*self._values, *predicted, *truth}:
+            pair = predicted.get(number, nothing), truth.get(number, nothing)
+            empty = number not in predicted and number not in truth
+            self._values[number].append((1.0, 1.0) if empty else region_and_boundary(*pair, radius=radius))
+
+    def add_ids(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Score one frame given as two (H, W) maps of object ids; 0 is background."""
+        self.add(_split(predicted), _split(truth), size=truth.shape)
+
+    def scores(self) -> dict[int, ObjectScore]:
+        """Object id -> its means, for the objects in the truth, by rising id."""
+        means = {number: np.mean(self._values[number], axis=0) for number in sorted(self._true)}
+        return {number: ObjectScore(float(j), float(f), len(self._values[number])) for number, (j, f) in means.items()}
+
+
+def _split(ids: np.ndarray) -> dict[int, np.ndarray]:
+    if ids.dtype == np.uint8:
+        present = np.flatnonzero(cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256]))
+    else:
+        present = np.unique(ids)
+    return {int(number): ids == number for number in present if number != 0}

@@ -1,5 +1,6 @@
 """Metrics (average precision, panoptic quality, semantic IoU), gathered over processes without repeated images."""
 from .class_map import ClassMap
+from .click_metric import ClickMetric
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
 from .dump_results import DumpResults
@@ -12,6 +13,7 @@ from .voc_metric import VOCMetric
 
 __all__ = [
     'ClassMap',
+    'ClickMetric',
     'CocoMetric',
     'CocoPanopticMetric',
     'DumpResults',

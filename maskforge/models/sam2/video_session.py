@@ -16,7 +16,7 @@ from maskforge.models.sam2.frame_source import FrameSource
 from maskforge.models.sam2.image_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.memory_bank import MemoryBank
 from maskforge.models.sam2.network import SAM2Network
-from maskforge.models.sam2.object_memory import MemoryKeeper
+from maskforge.models.sam2.memory_keeper import MemoryKeeper
 from maskforge.models.sam2.stability import DELTA, THRESHOLD
 from maskforge.models.sam2.structures import ImageFeatures, MaskOutput, Prompts
 from maskforge.models.sam2.tracked_object import FrameMask, TrackedObject

@@ -1,4 +1,4 @@
-"""Metrics (average precision, panoptic quality, semantic IoU), gathered over processes without repeated images."""
+"""Metrics (average precision, panoptic quality, semantic IoU, J&F), gathered over processes without repeated images."""
 from .class_map import ClassMap
 from .click_metric import ClickMetric
 from .coco_metric import CocoMetric
@@ -10,6 +10,7 @@ from .iou_metric import IoUMetric
 from .panoptic_quality import PanopticCounts, count_segments, summarize_quality
 from .pseudo_label_metric import PseudoLabelMetric
 from .voc_metric import VOCMetric
+from .vos_metric import VOSMetric
 
 __all__ = [
     'ClassMap',
@@ -24,6 +25,7 @@ __all__ = [
     'PanopticCounts',
     'PseudoLabelMetric',
     'VOCMetric',
+    'VOSMetric',
     'count_segments',
     'summarize_quality',
 ]

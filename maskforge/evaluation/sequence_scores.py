@@ -3,8 +3,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import cv2
 import numpy as np
+
+from maskforge.formats.vos_layout import split_ids
 
 from .region_boundary import BOUND, boundary_radius, region_and_boundary
 
@@ -58,17 +59,9 @@ class SequenceScores:
 
     def add_ids(self, predicted: np.ndarray, truth: np.ndarray) -> None:
         """Score one frame given as two (H, W) maps of object ids; 0 is background."""
-        self.add(_split(predicted), _split(truth), size=truth.shape)
+        self.add(split_ids(predicted), split_ids(truth), size=truth.shape)
 
     def scores(self) -> dict[int, ObjectScore]:
         """Object id -> its means, for the objects in the truth, by rising id."""
         means = {number: np.mean(self._values[number], axis=0) for number in sorted(self._true)}
         return {number: ObjectScore(float(j), float(f), len(self._values[number])) for number, (j, f) in means.items()}
-
-
-def _split(ids: np.ndarray) -> dict[int, np.ndarray]:
-    if ids.dtype == np.uint8:
-        present = np.flatnonzero(cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256]))
-    else:
-        present = np.unique(ids)
-    return {int(number): ids == number for number in present if number != 0}

@@ -129,8 +129,8 @@ def _require_predictions(track: MaskTrack, names: tuple[str, ...], folder: Path)
     if not folder.is_dir():
         hint = f'the folder {folder} does not exist'
     elif track.object_name is None and any(path.is_dir() for path in folder.iterdir()):
-        hint = f'{folder} has one folder an object, but the truth {track.folder} one PNG a frame; write the predictions '\
-               "in the layout of the truth (layout='palette')"
+        hint = (f'{folder} has one folder an object, but the truth one PNG a frame; write the predictions in the layout '
+                "of the truth (layout='palette')")
     else:
         hint = 'frames without any object need an (all-black) file too'
     raise FileNotFoundError(f'{len(missing)} of {len(names)} predictions for {track.folder} are missing, first '

@@ -81,8 +81,8 @@ class VosReport:
         rows = []
         for video in dict.fromkeys(one.video for one in self.objects):
             scores = [one.score for one in self.objects if one.video == video]
-            rows.append([video, str(len(scores)), str(max(score.frames for score in scores)),
-                         *_percent(*(np.mean([getattr(score, name) for score in scores]) for name in ('jf', 'j', 'f')))])
+            means = np.mean([(score.jf, score.j, score.f) for score in scores], axis=0)
+            rows.append([video, str(len(scores)), str(max(score.frames for score in scores)), *_percent(*means)])
         return rows
 
 

@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from .palette_png import read_id_png
@@ -73,6 +74,16 @@ def scan_masks(folder: str | Path) -> list[MaskTrack]:
         files = sorted(file for file in path.iterdir() if not file.name.startswith('.'))
         tracks.append(MaskTrack(path, _mask_names(files), path.name))
     return tracks
+
+
+def split_ids(ids: np.ndarray) -> dict[int, np.ndarray]:
+    """(H, W) ids as object id -> (H, W) bool mask; 0 is background."""
+    if ids.dtype == np.uint8:
+        # quicker than counting in NumPy, and much quicker than sorting
+        present = np.flatnonzero(cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256]))
+    else:
+        present = np.unique(ids)
+    return {int(number): ids == number for number in present if number != 0}
 
 
 def _mask_names(files: list[Path]) -> tuple[str, ...]:

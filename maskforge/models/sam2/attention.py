@@ -1,0 +1,84 @@
+"""Attention of the mask decoder and of memory attention."""
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from maskforge.models.sam2.position_encoding import rotate
+
+#: attention weights that exist at once where dropout keeps a CPU from its fused kernel: 8 MB in float32
+CHUNK_WEIGHTS = 2**21
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate projections, whose inner width may be smaller.
+
+    Args:
+        embed_dims: C; ``inner_dims``: of queries, keys and values, C by default.
+        num_heads: divides ``inner_dims``.
+        memory_dims: channels of keys and values before projection, C by default.
+        dropout: on the attention's weights.
+    """
+
+    def __init__(self, embed_dims: int, *, num_heads: int = 1, inner_dims: int | None = None,
+                 memory_dims: int | None = None, dropout: float | int = 0.) -> None:
+        super().__init__()
+        inner_dims, memory_dims = inner_dims or embed_dims, memory_dims or embed_dims
+        self.num_heads, self.dropout = num_heads, dropout
+        self.q_proj = nn.Linear(embed_dims, inner_dims)
+        self.k_proj = nn.Linear(memory_dims, inner_dims)
+        self.v_proj = nn.Linear(memory_dims, inner_dims)
+        self.out_proj = nn.Linear(inner_dims, embed_dims)
+
+    def forward(self, query: Float[Tensor, 'N Q C'], key: Float[Tensor, 'N S K'],
+                value: Float[Tensor, 'N S K']) -> Float[Tensor, 'N Q C']:
+        """Return what every query gathers from the values."""
+        return self._attend(*self._project(query, key, value))
+
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Float[Tensor, 'N H _ D']]:
+        projected = self.q_proj(query), self.k_proj(key), self.v_proj(value)
+        return [x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in projected]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        attended = attend(q, k, v, dropout=self.dropout if self.training else 0.)
+        return self.out_proj(attended.transpose(1, 2).flatten(-2))
+
+
+class RotaryAttention(Attention):
+    """Attention among the places of a map, or from them to those of several maps of its size."""
+
+    def forward(self, query: Float[Tensor, 'N Q C'], key: Float[Tensor, 'N S K'], value: Float[Tensor, 'N S K'], *,
+                table: Float[Tensor, '2 Q _'], unplaced: int = 0) -> Float[Tensor, 'N Q C']:
+        """Return what every query gathers from the values.
+
+        Args:
+            table: rotations of the map's places (Q of them).
+            unplaced: so many keys at the end have no place and are not rotated; before them there are whole maps.
+        """
+        q, k, v = self._project(query, key, value)
+        placed = k.shape[-2] - unplaced
+        maps = k[..., :placed, :].unflatten(-2, (-1, q.shape[-2])) if placed else k[..., :0, None, :]
+        rotated = rotate(maps, table).flatten(-3, -2) if placed else maps.flatten(-3, -2)
+        k = torch.cat((rotated, k[..., placed:, :]), dim=-2) if unplaced else rotated
+        return self._attend(rotate(q, table), k, v)
+
+
+def attend(q: Float[Tensor, 'N H Q D'], k: Float[Tensor, 'N H S D'], v: Float[Tensor, 'N H S D'], *,
+           dropout: float | int = 0.) -> Float[Tensor, 'N H Q D']:
+    """Return scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) with dropout on its weights.
+
+    With dropout, torch has no fused kernel for CPUs and would keep all of the weights, twice, for the backward pass.
+    There, the queries come in chunks whose weights are computed again in the backward pass: the same distribution
+    (softmax and dropout are per query), memory for one chunk.
+    """
+    if not dropout or q.device.type != 'cpu':
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=float(dropout))
+    rows = max(CHUNK_WEIGHTS // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
+    chunks = [checkpoint(_attend_in_full, chunk, k, v, dropout, use_reentrant=False) for chunk in q.split(rows, 2)]
+    return torch.cat(chunks, dim=2)
+
+
+def _attend_in_full(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    weights = (q * q.shape[-1]**-0.5 @ k.transpose(-2, -1)).softmax(-1)
+    return F.dropout(weights, dropout).to(v.dtype) @ v

@@ -7,7 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from maskforge.config import load_config
-from maskforge.registry import DATASETS, MODELS
+from maskforge.layers import lora
+from maskforge.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
 
@@ -43,4 +44,4 @@ def build_dataset(cfg: Config, split: str) -> Any:
 
 def build_model(cfg: Config) -> Any:
     """The model in evaluation mode on the CPU, with random weights (nothing is fetched)."""
-    return MODELS.build(cfg.model).eval()
+    return lora.merge_lora(lora.build_model(cfg.model)).eval()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from maskforge.registry import CHECKPOINT_LAYOUTS
 
 from .checkpoint_file import load_checkpoint
+from .lora_weights import has_lora, merge_lora_weights
 
 # where libraries keep the weights inside a file, in the order in which they are tried
 _CONTAINERS = ('state_dict', 'model_state_dict', 'model', 'net', 'module', 'state_dict_ema', 'model_ema', 'ema')
@@ -113,7 +114,10 @@ def load_weights(model: nn.Module, source: str | os.PathLike | Mapping[str, Any]
     checkpoint = source if given else load_checkpoint(source)
     label = label or ('the given weights' if given else str(source))
     try:
-        state, layout = translate(unwrap(checkpoint), model)
+        tensors = unwrap(checkpoint)
+        if has_lora(tensors) and not has_lora(model.state_dict()):
+            tensors = merge_lora_weights(tensors)
+        state, layout = translate(tensors, model)
     except ValueError as error:
         raise ValueError(f'{label}: {error}') from error
     report = _compare(state, model, label, layout)

@@ -9,12 +9,13 @@ import torch
 from maskforge.formats.atomic_file import write_atomically
 
 from .checkpoint_file import load_checkpoint
+from .lora_weights import merge_lora_weights
 
 _KEPT_META = ('dataset_meta', 'cfg', 'epoch', 'iter', 'maskforge_version', 'mmengine_version', 'torch_version')
 
 
 def publish(path_in: str | os.PathLike, path_out: str | os.PathLike) -> Path:
-    """Strip optimizer, random states and logs; write ``<stem>-<8 digits of its sha256>.pth``.
+    """Strip optimizer, random states and logs, merge low-rank additions; write ``<stem>-<8 digits of its sha256>.pth``.
 
     Args:
         path_in: a checkpoint of a run.
@@ -25,7 +26,7 @@ def publish(path_in: str | os.PathLike, path_out: str | os.PathLike) -> Path:
     """
     from .load_weights import unwrap
     checkpoint = load_checkpoint(path_in)
-    weights = {name: tensor.contiguous().clone() for name, tensor in unwrap(checkpoint).items()}
+    weights = {name: tensor.contiguous().clone() for name, tensor in merge_lora_weights(unwrap(checkpoint)).items()}
     path_out = Path(path_out)
     if path_out.suffix == '.safetensors':
         from safetensors.torch import save

@@ -23,6 +23,8 @@ _EXTRA = {
     'HOOKS': {'priority'}, 'LOOPS': {'by_epoch'}, 'PARAM_SCHEDULERS': {'convert_to_iter_based'},
     'OPTIM_WRAPPERS': {'constructor', 'paramwise_cfg', 'optimizer'},
 }
+# keys that every model's dict may hold: the runner and build_model see to them
+_EVERY_MODEL = {'freeze', 'lora'}
 _TASK_ARGUMENTS = {'anchor_generator', 'prior_generator', 'point_generator', 'bbox_coder', 'assigner', 'sampler',
                    'iou_calculator', 'match_costs'}
 # dicts with a type that no registry of ours builds
@@ -165,7 +167,7 @@ def _arguments(node: dict, path: str, name: str) -> Iterator[Finding]:
         return
     signature = signature_of(target)
     label = node['type'] if isinstance(node['type'], str) else node['type'].__name__
-    known = signature.names | _EXTRA.get(name, set())
+    known = signature.names | _EXTRA.get(name, set()) | (_EVERY_MODEL if path == 'model' else set())
     for key in node:
         if key in known or key in ('type', '_scope_') or signature.is_open:
             continue

@@ -25,6 +25,7 @@ from maskforge.checkpoints import (
     unwrap,
     write_last_checkpoint,
 )
+from maskforge.layers.lora import build_model, merge_lora
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE, VISUALIZERS
 
 from .class_count import check_class_count
@@ -154,11 +155,15 @@ class Runner(_Runner):
     # model -------------------------------------------------------------------------------------------------------
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model; its ``freeze`` is the runner's unless its class has an argument of that name."""
+        """Build the model; its ``freeze`` is the runner's unless its class has an argument of that name.
+
+        ``lora`` in its config makes low-rank additions, see :func:`maskforge.layers.lora.build_model`.
+        """
         if isinstance(model, dict):
             model = copy.deepcopy(model)
             if 'freeze' in model and not accepts_argument(MODELS.get(model['type']), 'freeze'):
                 self._frozen_names = list(model.pop('freeze') or ())
+            return build_model(model)
         return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -254,6 +259,7 @@ class Runner(_Runner):
         loop = LOOPS.build(copy.deepcopy(dict(cfg)), default_args=dict(runner=self))
         self.call_hook('before_run')
         self.load_or_resume()
+        merge_lora(self.model)
         result = loop.run()
         self.call_hook('after_run')
         return result

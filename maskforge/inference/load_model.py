@@ -13,7 +13,8 @@ from maskforge.checkpoints import load_checkpoint, load_weights
 from maskforge.config import load_config
 from maskforge.inference.dumped_config import parse_dumped_config
 from maskforge.inference.onnx_model import OnnxModel
-from maskforge.registry import DATASETS, MODELS, SCOPE
+from maskforge.layers.lora import build_model, merge_lora
+from maskforge.registry import DATASETS, SCOPE
 
 CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
 
@@ -58,8 +59,9 @@ def load_model(source: str | Path | Config, *, weights: str | Path | None = None
                              f'weights=CHECKPOINT or set load_from in the config.')
         checkpoint = load_checkpoint(weights)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or SCOPE):
-        model = MODELS.build(cfg.model)
+        model = build_model(cfg.model)
     report = load_weights(model, checkpoint)
+    merge_lora(model)
     report.source = str(weights)
     print_log(report.summary(), logger='current')
     model.dataset_meta = find_dataset_meta(checkpoint, cfg)

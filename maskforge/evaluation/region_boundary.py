@@ -10,14 +10,11 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
 
 #: tolerance of F as a part of the frame's diagonal
 BOUND = 0.008
 # from this many look-ups per pixel on, dilating the whole cut-out is quicker than looking around single pixels
 _LOOKUPS_PER_PIXEL = 4
-
-Mask = Shaped[np.ndarray, 'H W']
 
 
 def boundary_radius(height: int, width: int, *, bound: float = BOUND) -> int:
@@ -25,13 +22,13 @@ def boundary_radius(height: int, width: int, *, bound: float = BOUND) -> int:
     return math.ceil(bound * float(np.hypot(height, width)))
 
 
-def disk(radius: int) -> UInt8[np.ndarray, 'D D']:
+def disk(radius: int) -> np.ndarray:
     """Return a (2 radius + 1)-sided square with ones at all whole offsets that are no longer than ``radius``."""
     steps = np.arange(-radius, radius + 1)
     return (steps[:, None]**2 + steps**2 <= radius**2).astype(np.uint8)
 
 
-def boundary_map(mask: Mask) -> Bool[np.ndarray, 'H W']:
+def boundary_map(mask: np.ndarray) -> np.ndarray:
     """Return the pixels whose neighbour to the right, below, or right below differs in ``mask``.
 
     In the last row only the right neighbour counts, in the last column only the one below, and the last corner is no
@@ -46,12 +43,12 @@ def boundary_map(mask: Mask) -> Bool[np.ndarray, 'H W']:
     return found
 
 
-def region_similarity(predicted: Mask, truth: Mask) -> float:
+def region_similarity(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Return J in [0, 1]: pixels in both masks over pixels in either; 1 where both are empty."""
     return region_and_boundary(predicted, truth)[0]
 
 
-def boundary_accuracy(predicted: Mask, truth: Mask, *, radius: int | None = None) -> float:
+def boundary_accuracy(predicted: np.ndarray, truth: np.ndarray, *, radius: int | None = None) -> float:
     """Return F in [0, 1]: harmonic mean of the parts of each outline that lie near the other one.
 
     Args:
@@ -61,7 +58,7 @@ def boundary_accuracy(predicted: Mask, truth: Mask, *, radius: int | None = None
     return region_and_boundary(predicted, truth, radius=radius)[1]
 
 
-def region_and_boundary(predicted: Mask, truth: Mask, *, radius: int | None = None) -> tuple[float, float]:
+def region_and_boundary(predicted: np.ndarray, truth: np.ndarray, *, radius: int | None = None) -> tuple[float, float]:
     """Return (J, F) of one object in one frame; see :func:`region_similarity` and :func:`boundary_accuracy`.
 
     Raises:
@@ -83,12 +80,12 @@ def region_and_boundary(predicted: Mask, truth: Mask, *, radius: int | None = No
     return float(common / either), _f_measure(boundary_map(predicted), boundary_map(truth), radius)
 
 
-def _bytes(mask: Mask) -> UInt8[np.ndarray, 'H W']:
+def _bytes(mask: np.ndarray) -> np.ndarray:
     mask = np.ascontiguousarray(mask)
     return mask.view(np.uint8) if mask.dtype == bool else (mask != 0).view(np.uint8)
 
 
-def _window(first: Mask, second: Mask) -> tuple[slice, slice] | None:
+def _window(first: np.ndarray, second: np.ndarray) -> tuple[slice, slice] | None:
     """The box around both masks and a margin of one pixel, which holds their outlines; None where both are empty."""
     boxes = [cv2.boundingRect(mask) for mask in (first, second)]
     boxes = [(x, y, x + width, y + height) for x, y, width, height in boxes if width and height]
@@ -100,7 +97,7 @@ def _window(first: Mask, second: Mask) -> tuple[slice, slice] | None:
     return slice(top, bottom), slice(left, right)
 
 
-def _f_measure(predicted: Mask, truth: Mask, radius: int) -> float:
+def _f_measure(predicted: np.ndarray, truth: np.ndarray, radius: int) -> float:
     number_predicted, number_true = np.count_nonzero(predicted), np.count_nonzero(truth)
     if number_predicted == 0 or number_true == 0:
         # one of precision and recall is 0, unless there is no outline on either side
@@ -110,7 +107,7 @@ def _f_measure(predicted: Mask, truth: Mask, radius: int) -> float:
     return 0.0 if precision + recall == 0 else float(2 * precision * recall / (precision + recall))
 
 
-def _count_near(outline: Mask, other: Mask, radius: int) -> int:
+def _count_near(outline: np.ndarray, other: np.ndarray, radius: int) -> int:
     """Count the pixels of ``outline`` within ``radius`` of a pixel of ``other``.
 
     Squares are dilated in constant time: what lies in the square inside the disk is near, what lies outside the square
@@ -119,7 +116,7 @@ def _count_near(outline: Mask, other: Mask, radius: int) -> int:
     other = other.view(np.uint8)
     inner = math.floor(radius / math.sqrt(2))
     near = outline & _dilate_square(other, inner).view(bool)
-    count = np.count_nonzero(near)
+    count = int(np.count_nonzero(near))
     open_ = outline & ~near
     if not open_.any():
         return count
@@ -127,13 +124,13 @@ def _count_near(outline: Mask, other: Mask, radius: int) -> int:
     rows, columns = np.nonzero(open_)
     footprint = disk(radius)
     if len(rows) * np.count_nonzero(footprint) > _LOOKUPS_PER_PIXEL * other.size:
-        return count + np.count_nonzero(cv2.dilate(other, footprint)[open_])
+        return count + int(np.count_nonzero(cv2.dilate(other, footprint)[open_]))
     footprint[radius - inner:radius + inner + 1, radius - inner:radius + inner + 1] = 0
     down, across = np.nonzero(footprint)
     padded = np.pad(other, radius)
     places = (rows * padded.shape[1] + columns)[:, None] + (down * padded.shape[1] + across)
-    return count + np.count_nonzero(padded.ravel()[places].any(1))
+    return count + int(np.count_nonzero(padded.ravel()[places].any(1)))
 
 
-def _dilate_square(outline: Mask, half: int) -> Mask:
+def _dilate_square(outline: np.ndarray, half: int) -> np.ndarray:
     return cv2.dilate(outline, np.ones((2 * half + 1, 2 * half + 1), np.uint8))

@@ -129,7 +129,7 @@ def _require_predictions(track: MaskTrack, names: tuple[str, ...], folder: Path)
     if not folder.is_dir():
         hint = f'the folder {folder} does not exist'
     elif track.object_name is None and any(path.is_dir() for path in folder.iterdir()):
-        hint = (f'{folder} has one folder an object, but the truth one PNG a frame; write the predictions in the layout '
+        hint = (f'{folder} has one folder an object, but the truth one PNG a frame; write them in the layout '
                 "of the truth (layout='palette')")
     else:
         hint = 'frames without any object need an (all-black) file too'

@@ -15,7 +15,7 @@ from maskforge.models.sam2.hole_filling import tidy_masks
 from maskforge.models.sam2.input_scaling import IMAGENET_MEAN, IMAGENET_STD, InputScaling, bgr_tensor
 from maskforge.models.sam2.memory_bank import MemoryBank
 from maskforge.models.sam2.network import SAM2Network
-from maskforge.models.sam2.stability import DELTA, THRESHOLD, replace_unstable
+from maskforge.models.sam2.settings_override import settings_override
 from maskforge.models.sam2.structures import ImageFeatures, MaskOutput, Prompts
 from maskforge.models.sam2.user_prompts import Given, UserPrompts
 
@@ -46,9 +46,10 @@ class ImagePredictor:
         mask_threshold: a pixel whose logit is above is inside.
         max_hole_area, max_sprinkle_area: holes and islands of at most so many pixels of the original image are
             filled and removed.
-        dynamic_multimask: with ``multimask_output=False``, an unstable mask gives way to the best of three.
-        stability_delta, stability_threshold: when a mask is stable; see
-            :func:`~maskforge.models.sam2.stability.stability_scores`.
+        dynamic_multimask: with ``multimask_output=False``, an unstable mask gives way to the best of three. None
+            follows the network's ``dynamic_multimask_via_stability``.
+        stability_delta, stability_threshold: when a mask is stable; None follows the network's
+            ``dynamic_multimask_stability_delta`` and ``_thresh`` (0.05, 0.98).
         objects_per_batch: objects that go through the decoder at once.
 
     Example:
@@ -59,17 +60,18 @@ class ImagePredictor:
 
     def __init__(self, network: SAM2Network, *, mean: Sequence[float] = IMAGENET_MEAN,
                  std: Sequence[float] = IMAGENET_STD, mask_threshold: float | int = 0., max_hole_area: int | float = 0,
-                 max_sprinkle_area: int | float = 0, dynamic_multimask: bool = False,
-                 stability_delta: float | int = DELTA, stability_threshold: float | int = THRESHOLD,
+                 max_sprinkle_area: int | float = 0, dynamic_multimask: bool | None = None,
+                 stability_delta: float | int | None = None, stability_threshold: float | int | None = None,
                  objects_per_batch: int = 64) -> None:
         if objects_per_batch < 1:
             raise ValueError(f'objects_per_batch={objects_per_batch} must be at least 1.')
         self.network = network.eval()
         self.scaling = InputScaling(network.image_size, mean=mean, std=std)
-        self.mask_threshold, self.dynamic_multimask = mask_threshold, dynamic_multimask
+        self.mask_threshold, self.objects_per_batch = mask_threshold, objects_per_batch
         self.max_hole_area, self.max_sprinkle_area = max_hole_area, max_sprinkle_area
-        self.stability_delta, self.stability_threshold = stability_delta, stability_threshold
-        self.objects_per_batch = objects_per_batch
+        self._overrides = dict(dynamic_multimask_via_stability=dynamic_multimask,
+                               dynamic_multimask_stability_delta=stability_delta,
+                               dynamic_multimask_stability_thresh=stability_threshold)
         self.reset()
 
     @property
@@ -172,12 +174,8 @@ class ImagePredictor:
 
     def _decode(self, prompts: Prompts, multimask: bool, image: int) -> MaskOutput:
         features = self._features[torch.full((object_count(prompts),), image, device=self.device)]
-        output = self.network.sam_heads(features, prompts, multimask=multimask)
-        if self.dynamic_multimask and not multimask:
-            several = self.network.sam_heads(features, prompts, multimask=True)
-            output = replace_unstable(output, several, delta=self.stability_delta,
-                                      threshold=self.stability_threshold)
-        return output
+        with settings_override(self.network, **self._overrides):
+            return self.network.sam_heads(features, prompts, multimask=multimask)
 
     def at_original_size(self, low: Float[Tensor, 'N M h w'], *, image: int = 0) -> Float[Tensor, 'N M H W']:
         """Return logits at the size of the original, without small holes and islands."""

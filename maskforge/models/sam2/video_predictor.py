@@ -7,7 +7,6 @@ import torch
 from maskforge.models.sam2.frame_source import FrameSource
 from maskforge.models.sam2.input_scaling import IMAGENET_MEAN, IMAGENET_STD, InputScaling
 from maskforge.models.sam2.network import SAM2Network
-from maskforge.models.sam2.stability import DELTA, THRESHOLD
 from maskforge.models.sam2.video_session import SessionSettings, VideoSession
 from maskforge.structures import ClipSample
 
@@ -27,9 +26,10 @@ class VideoPredictor:
             decides, which closes at one half.
         non_overlap_masks: a pixel belongs to one object at most.
         fill_hole_area: holes of at most so many pixels, of a quarter of the input's resolution, are filled.
-        dynamic_multimask: an unstable single mask gives way to the best of three; ``stability_delta`` and
-            ``stability_threshold`` say when.
-        binarize_prompted: prompted frames enter the memory with hard masks.
+        dynamic_multimask, stability_delta, stability_threshold: as of :class:`ImagePredictor`.
+        binarize_prompted: prompted frames enter the memory with hard masks; None follows the network's
+            ``binarize_mask_from_pts_for_mem_enc``. The released predictor with its post-processing is
+            ``dynamic_multimask=True, binarize_prompted=True, fill_hole_area=8``.
         corrected_as_conditioning: frames that are corrected after they were tracked become conditioning frames.
         history: frames behind the present one whose memory and masks stay, for corrections there; None keeps all,
             which grows with the video. At 0 a correction further back sees the memory of prompted frames only.
@@ -43,8 +43,8 @@ class VideoPredictor:
     def __init__(self, network: SAM2Network, *, mean: Sequence[float] = IMAGENET_MEAN,
                  std: Sequence[float] = IMAGENET_STD, objects_per_batch: int = 16, mask_threshold: float | int = 0.,
                  score_threshold: float | int = 0., non_overlap_masks: bool = False, fill_hole_area: int | float = 0,
-                 dynamic_multimask: bool = False, stability_delta: float | int = DELTA,
-                 stability_threshold: float | int = THRESHOLD, binarize_prompted: bool = False,
+                 dynamic_multimask: bool | None = None, stability_delta: float | int | None = None,
+                 stability_threshold: float | int | None = None, binarize_prompted: bool | None = None,
                  corrected_as_conditioning: bool = True, history: int | None = 0,
                  memory_dtype: str | torch.dtype | None = None,
                  memory_device: str | torch.device | None = None) -> None:

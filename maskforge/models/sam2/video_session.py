@@ -5,6 +5,7 @@ frames go through the network together.
 """
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from maskforge.models.sam2.frame_result import FrameResult, frame_logits
 from maskforge.models.sam2.frame_source import FrameSource
 from maskforge.models.sam2.image_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.memory_bank import MemoryBank
-from maskforge.models.sam2.network import SAM2Network
 from maskforge.models.sam2.memory_keeper import MemoryKeeper
-from maskforge.models.sam2.stability import DELTA, THRESHOLD
+from maskforge.models.sam2.network import SAM2Network
+from maskforge.models.sam2.settings_override import settings_override
 from maskforge.models.sam2.structures import ImageFeatures, MaskOutput, Prompts
 from maskforge.models.sam2.tracked_object import FrameMask, TrackedObject
 from maskforge.models.sam2.tracking import track_frame
@@ -36,10 +37,10 @@ class SessionSettings:
     score_threshold: float | int = 0.
     non_overlap_masks: bool = False
     fill_hole_area: int | float = 0
-    dynamic_multimask: bool = False
-    stability_delta: float | int = DELTA
-    stability_threshold: float | int = THRESHOLD
-    binarize_prompted: bool = False
+    dynamic_multimask: bool | None = None
+    stability_delta: float | int | None = None
+    stability_threshold: float | int | None = None
+    binarize_prompted: bool | None = None
     corrected_as_conditioning: bool = True
     history: int | None = 0
     memory_dtype: str | torch.dtype | None = None
@@ -52,6 +53,14 @@ class SessionSettings:
             raise ValueError(f'history={self.history} must be a number of frames, or None to keep all.')
         if not 0 <= self.score_threshold <= 1:
             raise ValueError(f'score_threshold={self.score_threshold} is a probability, in 0 .. 1.')
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Settings of the network."""
+        return dict(dynamic_multimask_via_stability=self.dynamic_multimask,
+                    dynamic_multimask_stability_delta=self.stability_delta,
+                    dynamic_multimask_stability_thresh=self.stability_threshold,
+                    binarize_mask_from_pts_for_mem_enc=self.binarize_prompted)
 
 
 class VideoSession:
@@ -229,8 +238,9 @@ class VideoSession:
         time = dict(num_frames=self.source.length or UNKNOWN_LENGTH, reverse=reverse)
         bank = MemoryBank() if initial else self._keeper.together(self.network, [one.bank for one in batch], frame,
                                                                   **time)
-        return track_frame(self.network, _repeated(features, len(batch)), bank, frame, initial=initial,
-                           prompts=prompts, masks=masks, **time)
+        with settings_override(self.network, **self.settings.overrides):
+            return track_frame(self.network, _repeated(features, len(batch)), bank, frame, initial=initial,
+                               prompts=prompts, masks=masks, **time)
 
     def _prompted(self, frame: int, object_id: Hashable, output: MaskOutput) -> FrameResult:
         one = self._objects[object_id]
@@ -247,8 +257,9 @@ class VideoSession:
             for one in self._objects.values():
                 if frame in one.pending:
                     output, is_conditioning = one.pending.pop(frame)
-                    self._keeper.remember(self.network, [one.bank], frame, features, output,
-                                          conditioning=is_conditioning, from_prompts=True)
+                    with settings_override(self.network, **self.settings.overrides):
+                        self._keeper.remember(self.network, [one.bank], frame, features, output,
+                                              conditioning=is_conditioning, from_prompts=True)
 
     def _result(self, frame: int, masks: dict[Hashable, FrameMask]) -> FrameResult:
         settings, low = self.settings, self._reader.mask_size

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.backbones.pretrained import Pretrained
 from maskforge.models.sam2.image_encoder import ImageEncoder
 from maskforge.models.sam2.mask_choice import as_output, choose_masks, without_overlaps
 from maskforge.models.sam2.mask_decoder import MaskDecoder
@@ -40,6 +41,8 @@ class SAM2Network(nn.Module):
             on it, and :meth:`encode_images` takes any such size.
         version: '2.1' or '2.0'.
         drop_path_rate: of the trunk's last block.
+        trunk_checkpoint: weights for the trunk that :meth:`init_weights` loads: ``timm://sam2_hiera_tiny``, a SAM 2
+            file, or a Hiera's that was trained by masked autoencoding (``timm://hiera_tiny_224.mae``).
         **settings: of :class:`~maskforge.models.sam2.network_settings.NetworkSettings`.
 
     Attributes:
@@ -51,8 +54,10 @@ class SAM2Network(nn.Module):
     """
 
     def __init__(self, *, arch: str | Mapping[str, Any] = 'tiny', image_size: int | Sequence[int] = 1024,
-                 version: str = '2.1', drop_path_rate: float | int = 0., **settings: Any) -> None:
+                 version: str = '2.1', drop_path_rate: float | int = 0.,
+                 trunk_checkpoint: str | None = None, **settings: Any) -> None:
         super().__init__()
+        self.trunk_checkpoint = trunk_checkpoint
         self.settings = own = network_settings(version, **settings)
         trunk = trunk_settings(arch)
         self.size_multiple = math.lcm(32, 4 * trunk['window_spec'][0])
@@ -79,6 +84,11 @@ class SAM2Network(nn.Module):
         self.no_obj_embed_spatial = _token(1, inner) if own.no_obj_embed_spatial else None
         self.mask_downsample = nn.Conv2d(1, 1, 4, stride=4) if own.use_obj_ptrs_in_encoder else None
         self.obj_ptr_tpos_proj = nn.Linear(channels, inner) if own.proj_tpos_enc_in_obj_ptrs else nn.Identity()
+
+    def init_weights(self) -> None:
+        """Load what ``trunk_checkpoint`` names; everything has its first values already."""
+        if self.trunk_checkpoint:
+            Pretrained(self.trunk_checkpoint)(self.image_encoder.trunk)
 
     def encode_images(self, images: Float[Tensor, 'B 3 H W']) -> ImageFeatures:
         """Return the maps of normalised RGB images.

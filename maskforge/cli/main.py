@@ -20,6 +20,7 @@ VERBS = {
     'analyze-logs': ('analyze_logs', 'curves of losses and metrics'),
     'benchmark': ('benchmark', 'throughput and memory'),
     'flops': ('flops', 'parameters and floating-point operations'),
+    'eval-vos': ('eval_vos', 'J&F of predicted masks of videos'),
     'confusion-matrix': ('confusion_matrix', 'which classes are taken for which'),
     'publish': ('publish', 'strip a checkpoint to its weights and name it by its hash'),
     'doctor': ('doctor', 'versions, devices and known problems of this machine'),

@@ -10,4 +10,5 @@ from .source_samplers import NonUniformSampler, UniformSampler
 from .whole_batch_sampler import WholeBatchSampler
 
 __all__ = ['AspectRatioBatchSampler', 'ClassAwareSampler', 'DefaultSampler', 'GroupedBoxSampler',
-           'InfiniteSampler', 'MixedSourceBatchSampler', 'NonUniformSampler', 'UniformSampler', 'WholeBatchSampler', 'sample_seeds']
+           'InfiniteSampler', 'MixedSourceBatchSampler', 'NonUniformSampler', 'UniformSampler', 'WholeBatchSampler',
+           'sample_seeds']

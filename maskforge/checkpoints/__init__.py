@@ -5,9 +5,9 @@ from . import loader_schemes
 from .checkpoint_file import is_whole, load_checkpoint, save_checkpoint
 from .find_latest import find_latest, write_last_checkpoint
 from .layout import CheckpointLayout
-from .load_weights import LoadReport, load_weights, translate, unwrap
+from .load_weights import LoadReport, load_weights, translate, unwrap, without_names
 from .publish import publish
 
 __all__ = ['CheckpointLayout', 'LoadReport', 'find_latest', 'is_whole', 'load_checkpoint', 'load_weights',
-           'loader_schemes', 'publish', 'save_checkpoint', 'translate', 'unwrap', 'write_atomically',
-           'write_last_checkpoint']
+           'loader_schemes', 'publish', 'save_checkpoint', 'translate', 'unwrap', 'without_names',
+           'write_atomically', 'write_last_checkpoint']

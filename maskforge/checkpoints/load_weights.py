@@ -1,8 +1,10 @@
 """Putting the weights of a file into a model, whatever public layout the file has."""
+import difflib
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -77,6 +79,22 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         top = ', '.join(map(str, list(checkpoint)[:8])) if isinstance(checkpoint, Mapping) else type(checkpoint)
         raise ValueError(f'there are no weights in it: the top level holds {top}, none of it a dict of tensors')
     return _without_prefixes(tensors)
+
+
+def without_names(state_dict: Mapping[str, Tensor], patterns: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors whose names fit none of the patterns (``*``, ``?``), each from a name's start or a dot on.
+
+    Raises:
+        ValueError: a pattern fits no name.
+    """
+    state = dict(state_dict)
+    for pattern in patterns:
+        names = [name for name in state_dict if fnmatchcase(name, pattern) or fnmatchcase(name, f'*.{pattern}')]
+        if not names:
+            near = difflib.get_close_matches(pattern.strip('*.'), state_dict, n=3, cutoff=0.4) or list(state_dict)[:3]
+            raise ValueError(f"load_skip: no name in the file fits '{pattern}'; near names: {', '.join(near)}.")
+        state = {name: tensor for name, tensor in state.items() if name not in names}
+    return state
 
 
 def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], str | None]:

@@ -9,6 +9,7 @@ FRAMEWORK_KEYS = frozenset({
     'default_scope', 'runner_type', 'work_dir', 'load_from', 'resume', 'launcher', 'env_cfg', 'randomness',
     'experiment_name', 'log_level', 'log_processor', 'visualizer', 'strategy', 'model_wrapper_cfg', 'sync_bn',
     'find_unused_parameters', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval',
+    'freeze', 'load_min_matched', 'load_skip',
 })
 
 # dicts without a type: every key they may hold

@@ -23,6 +23,7 @@ from maskforge.checkpoints import (
     save_checkpoint,
     translate,
     unwrap,
+    without_names,
     write_last_checkpoint,
 )
 from maskforge.layers.lora import build_model, merge_lora
@@ -308,6 +309,9 @@ class Runner(_Runner):
                         revise_keys: list[tuple[str, str]] = ()) -> dict:
         """Load weights; public layouts are recognised, what does not fit is dropped and listed.
 
+        Of a run that starts from weights (``load_from``), names that fit a pattern of the config's ``load_skip`` stay
+        as they were initialised.
+
         Args:
             filename: path, address or ``torchvision://`` name.
             map_location: as in ``torch.load``.
@@ -328,6 +332,8 @@ class Runner(_Runner):
         contents = {key: value for key, value in checkpoint.items() if not isinstance(value, torch.Tensor)}
         checkpoint = dict(contents, state_dict=state)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        if self._is_training and not strict:
+            checkpoint['state_dict'] = without_names(checkpoint['state_dict'], self.cfg.get('load_skip') or ())
         report = load_weights(model, checkpoint['state_dict'], label=str(filename), setting='load_min_matched',
                               min_matched=1.0 if strict else self.cfg.get('load_min_matched', 0.5))
         report.layout = report.layout or layout

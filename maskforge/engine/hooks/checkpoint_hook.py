@@ -31,6 +31,8 @@ class CheckpointHook(Hook):
         save_optimizer, save_param_scheduler: what goes in besides the weights.
         out_dir: folder for the checkpoints, below which one named like the work_dir is made; default the work_dir.
         max_keep_ckpts: how many to keep; -1 for all. The best ones are kept besides.
+        keep_interval: those of every so many epochs (or iterations) are kept besides; -1 for none.
+        save_list: epochs or iterations after which one is written whatever ``interval`` says, and kept besides.
         save_last: write one at the end in any case.
         save_best: metric, metrics, or ``'auto'`` (the first metric of the validation).
         rule: ``'greater'`` or ``'less'`` is better, one for all metrics or one for each; None asks the names.
@@ -52,7 +54,8 @@ class CheckpointHook(Hook):
                  save_last: bool = True, save_best: str | Sequence[str] | None = None,
                  rule: str | Sequence[str] | None = None, greater_keys: Sequence[str] = GREATER_KEYS,
                  less_keys: Sequence[str] = LESS_KEYS, filename_tmpl: str | None = None,
-                 published_keys: str | Sequence[str] | None = None, save_begin: int = 0):
+                 published_keys: str | Sequence[str] | None = None, save_begin: int = 0, keep_interval: int = -1,
+                 save_list: Sequence[int] = ()):
         if save_begin < 0:
             raise ValueError(f'CheckpointHook: save_begin must not be negative, got {save_begin}.')
         if filename_tmpl is not None and '{}' not in filename_tmpl:
@@ -61,6 +64,7 @@ class CheckpointHook(Hook):
         self.interval, self.by_epoch, self.save_begin, self.save_last = interval, by_epoch, save_begin, save_last
         self.save_optimizer, self.save_param_scheduler = save_optimizer, save_param_scheduler
         self.out_dir, self.max_keep_ckpts, self.filename_tmpl = out_dir, max_keep_ckpts, filename_tmpl
+        self.keep_interval, self.save_list = keep_interval, frozenset(save_list)
         self.published_keys = [published_keys] if isinstance(published_keys, str) else published_keys
         self.best = BestCheckpoints(save_best, rule, greater_keys=tuple(greater_keys), less_keys=tuple(less_keys))
         self.last_ckpt: str | None = None
@@ -97,12 +101,14 @@ class CheckpointHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Write the checkpoint of the epoch if it is due."""
         if self.by_epoch and (self.every_n_epochs(runner, self.interval, self.save_begin)
+                              or runner.epoch + 1 in self.save_list
                               or (self.save_last and self.is_last_train_epoch(runner))):
             self._save(runner, runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
         """Write the checkpoint of the iteration if it is due."""
         if not self.by_epoch and (self.every_n_train_iters(runner, self.interval, self.save_begin)
+                                  or runner.iter + 1 in self.save_list
                                   or (self.save_last and self.is_last_train_iter(runner))):
             self._save(runner, runner.iter + 1, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
@@ -142,20 +148,22 @@ class CheckpointHook(Hook):
     def _save(self, runner, step: int, meta: dict[str, int]) -> None:
         path = self.folder / self.filename_tmpl.format(step)
         runner.logger.info(f'Saving {path.name}')
-        if step not in self._kept:
-            self._kept.append(step)
-        # the file itself knows which files will be kept once it is there
-        keep = self._kept[-self.max_keep_ckpts:] if self.max_keep_ckpts > 0 else self._kept
-        runner.message_hub.update_info('keep_ckpt_ids', list(keep))
+        steps = list(dict.fromkeys([*self._kept, step]))
+        dropped = steps[:-self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        # the file itself knows which files will be there beside it, but for those that are never removed
+        self._kept = [one for one in steps if one not in dropped and not self._is_kept_for_good(one)]
+        runner.message_hub.update_info('keep_ckpt_ids', list(self._kept))
         runner.message_hub.update_info('last_ckpt', str(path))
         self._write(runner, path, meta, save_optimizer=self.save_optimizer,
                     save_param_scheduler=self.save_param_scheduler)
         self.last_ckpt, self._last_step = str(path), meta['iter']
         if dist.is_main_process():
             write_last_checkpoint(runner.work_dir, path)
-            for old in self._kept[:len(self._kept) - len(keep)]:
+            for old in dropped:
                 _remove(self.folder / self.filename_tmpl.format(old))
-        self._kept = list(keep)
+
+    def _is_kept_for_good(self, step: int) -> bool:
+        return step in self.save_list or (self.keep_interval > 0 and step % self.keep_interval == 0)
 
     def _write(self, runner, path: Path, meta: dict[str, int], **options: bool) -> None:
         """Write and check a checkpoint on all ranks together; if it fails, all of them raise."""

@@ -28,6 +28,11 @@ def scores(*values, key='mAP'):
     (dict(interval=1, save_begin=3), ['epoch_3.pth', 'epoch_4.pth']),
     (dict(interval=5, by_epoch=False), ['iter_10.pth', 'iter_12.pth', 'iter_5.pth']),
     (dict(interval=5, by_epoch=False, max_keep_ckpts=1), ['iter_12.pth']),
+    (dict(interval=1, max_keep_ckpts=1, keep_interval=2), ['epoch_2.pth', 'epoch_4.pth']),
+    (dict(interval=1, max_keep_ckpts=1, save_list=[1, 2]), ['epoch_1.pth', 'epoch_2.pth', 'epoch_4.pth']),
+    (dict(save_list=[3]), ['epoch_3.pth', 'epoch_4.pth']),
+    (dict(by_epoch=False, save_list=[7], keep_interval=4, interval=2, max_keep_ckpts=1),
+     ['iter_12.pth', 'iter_4.pth', 'iter_7.pth', 'iter_8.pth']),
     (dict(interval=2, filename_tmpl='model_{}.pth'), ['model_2.pth', 'model_4.pth']),
 ])
 def test_which_files_are_there(make_runner, options, expected):

@@ -211,6 +211,26 @@ def test_load_from_starts_over(config, tmp_path, trained):
                        load_checkpoint(trained / 'epoch_1.pth')['state_dict']['bbox_head.weight'])
 
 
+def test_load_skip(config, tmp_path, trained):
+    """Skipped weights stay as they were initialised, but for tests, which take all of the file."""
+    stored = load_checkpoint(trained / 'epoch_1.pth')['state_dict']
+
+    def run(name, skip, **changes):
+        return Runner.from_cfg(config(tmp_path / name, load_from=str(trained / 'epoch_1.pth'), load_skip=skip,
+                                      load_min_matched=0.1, **changes))
+
+    runner = run('second', ['bbox_head.w*'], train_cfg=dict(by_epoch=True, max_epochs=0), param_scheduler=None)
+    runner.train()
+    weights = runner.model.state_dict()
+    equal = {name for name in stored if torch.equal(weights[name], stored[name])}
+    assert equal == {name for name in stored if not name.startswith('bbox_head.w')}
+    with pytest.raises(ValueError, match=r"load_skip: no name in the file fits 'box_head\.\*'; near names: bbox_head"):
+        run('third', ['box_head.*'], train_cfg=dict(by_epoch=True, max_epochs=0), param_scheduler=None).train()
+    tested = run('fourth', ['bbox_head.*'])
+    tested.load_or_resume()
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in tested.model.state_dict().items())
+
+
 @pytest.mark.parametrize(('resume', 'load_from', 'starts_at'), [
     (True, 'file', 6), ('file', None, 6), ('auto', 'file', 0), ('auto', None, 0), (True, None, 0)])
 def test_where_a_run_starts(config, tmp_path, trained, log, resume, load_from, starts_at):

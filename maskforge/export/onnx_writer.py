@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from maskforge.export.onnx_metadata import require, write_metadata
+from maskforge.export.small_constants import kept_small_constants
 from maskforge.structures import ExportSpec
 
 # torch 2.15's dynamo exporter writes opset 18 and above; asked for 17 it writes 18 with a warning.
@@ -76,9 +77,10 @@ def _export_dynamo(spec: ExportSpec, path: Path, opset: int) -> None:
                    for name, tensor in zip(spec.input_names, spec.example_inputs))
     # names rather than torch.export.Dim: a Dim refuses whatever bound the network sets on its axis (a topk does)
     shapes = tuple(dict(spec.dynamic_axes.get(name, {})) or None for name in spec.input_names)
-    torch.onnx.export(spec.module, inputs, str(path), opset_version=opset, dynamo=True, external_data=False,
-                      input_names=list(spec.input_names), output_names=list(spec.output_names),
-                      dynamic_shapes=shapes if any(shapes) else None, verbose=False)
+    with kept_small_constants(spec.module):
+        torch.onnx.export(spec.module, inputs, str(path), opset_version=opset, dynamo=True, external_data=False,
+                          input_names=list(spec.input_names), output_names=list(spec.output_names),
+                          dynamic_shapes=shapes if any(shapes) else None, verbose=False)
 
 
 def _two_along_dynamic(tensor: torch.Tensor, axes: dict[int, str]) -> torch.Tensor:

@@ -62,18 +62,19 @@ def attention_implementation(name: str) -> Iterator[None]:
 
 def _sample_by_levels(sampler: Callable, value: Tensor, level_shapes: LevelShapes, locations: Tensor,
                       weights: Tensor) -> Tensor:
-    """Sum level by level: the (B * H, D, Q, L * P) tensor of all samples is never held at once."""
+    """Sum level by level: the (B * H, D, L * P, Q) tensor of all samples is never held at once."""
     batch, _, heads, channels = value.shape
     queries = locations.shape[1]
     compute = torch.promote_types(value.dtype, torch.float32)
     maps = value.to(compute).permute(0, 2, 3, 1).flatten(0, 1)
-    grids = locations.to(compute).transpose(1, 2).flatten(0, 1)
-    shares = weights.to(compute).transpose(1, 2).flatten(0, 1)
+    # queries last: the products with the weights then run over long contiguous rows
+    grids = locations.to(compute).permute(0, 2, 3, 4, 1, 5).flatten(0, 1)
+    shares = weights.to(compute).permute(0, 2, 3, 4, 1).flatten(0, 1)
     total, start = None, 0
     for level, (height, width) in enumerate(level_shapes):
         image = maps[..., start:start + height * width].reshape(batch * heads, channels, height, width)
-        samples = sampler(image, grids[:, :, level])
-        part = (samples * shares[:, None, :, level]).sum(-1)
+        samples = sampler(image, grids[:, level])
+        part = (samples * shares[:, None, level]).sum(2)
         total = part if total is None else total + part
         start = start + height * width
     # reshape throughout: ONNX has no unflatten before opset 13, and it fixes traced sizes after
@@ -81,11 +82,11 @@ def _sample_by_levels(sampler: Callable, value: Tensor, level_shapes: LevelShape
     return total.reshape(batch, queries, heads * channels).to(value.dtype)
 
 
-def _grid_sample(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N Q P 2']) -> Float[Tensor, 'N D Q P']:
+def _grid_sample(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N P Q 2']) -> Float[Tensor, 'N D P Q']:
     return F.grid_sample(image, 2 * points - 1, mode='bilinear', padding_mode='zeros', align_corners=False)
 
 
-def bilinear_gather(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N Q P 2']) -> Float[Tensor, 'N D Q P']:
+def bilinear_gather(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N P Q 2']) -> Float[Tensor, 'N D P Q']:
     """Sample like ``grid_sample`` by four gathers: ONNX has no GridSample before opset 16."""
     height, width = image.shape[-2:]
     x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5

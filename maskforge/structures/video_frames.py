@@ -6,8 +6,11 @@ import numpy as np
 import torch
 
 
-class VideoFrames(Sequence):
+class VideoFrames:
     """T frames as the network takes them, of which only a few are in memory.
+
+    It has a length, indices and an iterator, but is no ``collections.abc.Sequence``: collate functions and data
+    preprocessors take those apart, which would decode every frame.
 
     Args:
         names: T names, without folder and extension.
@@ -40,6 +43,9 @@ class VideoFrames(Sequence):
             self._frames[place] = self._load(place)
         self._frames.move_to_end(place)
         return self._frames[place]
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return (self[place] for place in range(len(self)))
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_frames': OrderedDict()}

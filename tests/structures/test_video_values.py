@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 
 from maskforge.structures import ClipSample, VideoFrames, VideoMasks
 
@@ -27,6 +28,7 @@ def test_few_frames_stay_in_memory():
         assert int(frames[place][0, 0, 0]) == place % 5
     assert load.asked == [0, 1, 2, 1, 4] and len(frames._frames) == 2
     assert [int(frame[0, 0, 0]) for frame in frames] == [0, 1, 2, 3, 4]
+    assert pseudo_collate([dict(inputs=frames)])['inputs'] == [frames]  # as it is
     copy = pickle.loads(pickle.dumps(frames))
     assert not copy._frames and int(copy[3][0, 0, 0]) == 3
 

@@ -23,7 +23,7 @@ class Clip:
 class ClipTooShortError(ValueError):
     """A video has fewer frames than a clip; ``fatal`` says that it must not be skipped."""
 
-    def __init__(self, message: str, *, fatal: bool) -> None:
+    def __init__(self, message: str, *, fatal: bool = False) -> None:
         super().__init__(message)
         self.fatal = fatal
 

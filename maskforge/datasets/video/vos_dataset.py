@@ -94,8 +94,9 @@ class VOSDataset(Dataset):
         return dict(video_name=self.source.names[index], video_index=index, source=self.name)
 
     def broken_records(self) -> list[int]:
-        """Indices of the videos that could not be used so far, in any worker process of this run."""
-        return torch.nonzero(self._broken).flatten().tolist()
+        """Indices whose video could not be used so far, in any worker process of this run."""
+        broken = torch.nonzero(self._broken).flatten().tolist()
+        return [repeat * len(self.source) + index for repeat in range(max(self._whole(), 1)) for index in broken]
 
     def _clip(self, index: int) -> Any:
         video = self.source.video(index)

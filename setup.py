@@ -27,8 +27,8 @@ def version() -> str:
     return re.search(r"__version__ = '([^']+)'", text).group(1)
 
 
-EXTRAS = {name: requirements(name) for name in ('export', 'tracking', 'fast', 'secure', 'tests', 'docs')}
-EXTRAS['all'] = sorted({line for name in ('export', 'tracking', 'fast', 'secure') for line in EXTRAS[name]})
+EXTRAS = {name: requirements(name) for name in ('export', 'tracking', 'fast', 'secure', 'video', 'tests', 'docs')}
+EXTRAS['all'] = sorted({line for name in ('export', 'tracking', 'fast', 'secure', 'video') for line in EXTRAS[name]})
 EXTRAS['dev'] = sorted({line for lines in EXTRAS.values() for line in lines})
 
 class BuildWithConfigs(build_py):

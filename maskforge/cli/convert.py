@@ -9,7 +9,8 @@ from .function_arguments import add_function_arguments, function_values
 
 FORMATS = {'via': 'VIA polygons (balloon)', 'voc': 'Pascal VOC XML', 'labelme': 'LabelMe JSON',
            'yolo': 'YOLO boxes or polygons', 'cityscapes': 'Cityscapes', 'kitti': 'KITTI label folders, in shards',
-           'ade20k': 'ADE20K folders of images and masks, to a JSONL list'}
+           'ade20k': 'ADE20K folders of images and masks, to a JSONL list',
+           'sav_frames': 'video files (SA-V) to folders of frames'}
 _SKIPPED_SHOWN = 20
 
 

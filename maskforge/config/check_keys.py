@@ -154,6 +154,8 @@ def _registry_for(key: str, name: str) -> str:
         return 'WEIGHT_INITIALIZERS'
     if key == 'vis_backends':
         return 'VISBACKENDS'
+    if key == 'sampler' and name == 'DATASETS':  # of clips
+        return 'DATA_SAMPLERS'
     if key in _TASK_ARGUMENTS and name in ('MODELS', 'TASK_UTILS'):
         return 'TASK_UTILS'
     return name

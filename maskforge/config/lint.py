@@ -1,5 +1,6 @@
 """What loads and builds but will not do what its author meant."""
 import ast
+import math
 from collections.abc import Iterator
 
 from mmengine.config import Config as _Config
@@ -62,8 +63,9 @@ def _schedule(cfg: _Config, item: dict, place: str) -> Iterator[Finding]:
                           f'after {length} {unit}')
     if begin >= length:
         yield Finding('error', f'{place}.begin', f'begins at {begin}, after the {length} {unit} of training')
-    horizon = item.get('T_max', end)
-    if item.get('type') in ('CosineAnnealingLR', 'PolyLR') and horizon is not None and horizon != length - begin:
+    horizon = item.get('T_max', None if end is None else end - begin)
+    if item.get('type') in ('CosineAnnealingLR', 'PolyLR') and horizon is not None \
+            and not math.isclose(horizon, length - begin):
         yield Finding('warning', place, f'{item["type"]} lasts {horizon} {unit} but training {length}: the learning '
                       'rate does not reach its end, or stays there')
     elif item.get('type') in ('MultiStepLR', 'StepLR') and end is not None and end < length:

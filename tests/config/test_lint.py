@@ -28,6 +28,13 @@ def test_nothing_to_find(write):
     assert findings(lint_config, write, '') == []
 
 
+def test_a_cosine_behind_a_warm_up_lasts_to_the_end(write):
+    text = "param_scheduler = [dict(type='CosineAnnealingLR', begin=0.6, end=12)]"
+    assert findings(lint_config, write, text) == []
+    short = text.replace('end=12', 'end=8')
+    assert any('lasts 7.4 epochs but training 12' in line for line in findings(lint_config, write, short))
+
+
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [

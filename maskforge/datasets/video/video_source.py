@@ -93,12 +93,10 @@ class FolderSource:
         self.sample_rate, self.truncate_video = sample_rate, truncate_video
         available = sorted(path.name for path in self.img_folder.iterdir()
                            if path.is_dir() and not path.name.startswith('.'))
-        if file_list_txt is None:
-            available = self._with_annotations(available)
         lists = (below(data_root, given) for given in (file_list_txt, excluded_videos_list_txt))
         chosen = select_names(available, file_list=next(lists), excluded=next(lists), folder=self.img_folder,
                               exists=lambda name: (self.img_folder / name).is_dir())
-        self.names = Names(self.expand(chosen))
+        self.names = Names(self.expand(self._with_annotations(chosen)))
 
     def __len__(self) -> int:
         return len(self.names)

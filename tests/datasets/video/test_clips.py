@@ -287,6 +287,19 @@ def test_whole_videos_of_other_layouts(tmp_path, write_sav):
     assert {number: int(mask.sum()) for number, mask in item['data_samples'].gt_frames[4].items()} == {4: 16, 7: 16}
 
 
+def test_frames_that_are_kept(davis, monkeypatch):
+    read = []
+    monkeypatch.setattr('maskforge.datasets.video.whole_videos.read_frame',
+                        lambda frame: read.append(frame.number) or cv2.imread(frame.path))
+    source = PNGRawDataset('JPEGImages', 'Annotations', data_root=str(davis))
+    for kept, expected in ((1, [0, 1, 0, 1]), (2, [0, 1])):
+        frames = WholeVideoDataset(source, 8, frames_kept=kept)[0]['inputs']
+        read.clear()
+        for place in (0, 1, 0, 1):
+            frames[place]
+        assert read == expected
+
+
 def test_whole_video_settings(davis):
     source = PNGRawDataset('JPEGImages', 'Annotations', data_root=str(davis))
     smooth, plain = (WholeVideoDataset(source, 8, interpolation=kind)[0]['inputs'][0]

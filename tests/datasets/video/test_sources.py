@@ -108,6 +108,16 @@ def test_videos_without_annotations_are_left_out(davis, engine_log):
     assert any('1 of 4 videos' in line and 'extra' in line for line in engine_log)
 
 
+def test_listed_videos_without_annotations_are_left_out(davis, engine_log):
+    (davis / 'JPEGImages' / 'extra').mkdir()
+    (davis / 'used.txt').write_text('extra\ndog')
+    assert _names(_png(davis, file_list_txt='used.txt')) == ['dog']
+    assert any('1 of 2 videos' in line and 'extra' in line for line in engine_log)
+    (davis / 'used.txt').write_text('extra')
+    with pytest.raises(ValueError, match=r'none of the 1 videos of .* for extra that would be .*Annotations/extra'):
+        _png(davis, file_list_txt='used.txt')
+
+
 def test_repeats_by_frames(davis, write_video):
     write_video(davis, 'eel', frames=2)
     source = _png(davis, frames_sampling_mult=True)
@@ -214,6 +224,16 @@ def test_sav(tmp_path, write_sav):
     mask = rle.decode(video.segments.segment(video.frames[1], 7))
     assert np.argwhere(mask).min(0).tolist() == [8, 10]
     assert _numbers(_sav(tmp_path, sample_rate=4).video(0)) == [0, 4]
+
+
+def test_other_annotation_files(tmp_path, write_sav):
+    write_sav(tmp_path)
+    with pytest.raises(ValueError, match=r'none of the 1 videos .*sav_1_auto.json'):
+        _sav(tmp_path, suffix='_auto.json')
+    (tmp_path / 'json' / 'sav_1_manual.json').rename(tmp_path / 'json' / 'sav_1_auto.json')
+    assert _numbers(_sav(tmp_path, suffix='_auto.json').video(0)) == [0, 2, 4, 6]
+    with pytest.raises(ValueError, match='cached_files=0'):
+        _sav(tmp_path, suffix='_auto.json', cached_files=0)
 
 
 def test_sav_rates(tmp_path, write_sav):

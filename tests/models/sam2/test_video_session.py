@@ -13,7 +13,7 @@ POINT = dict(point_coords=[[40, 24]], point_labels=[1])
 BOX = dict(box=[10, 8, 50, 40])
 
 
-def frames(count=5, seed=0):
+def frames(count=4, seed=0):
     return [np.random.default_rng((seed, index)).integers(0, 256, (*SIZE, 3), np.uint8) for index in range(count)]
 
 
@@ -24,7 +24,7 @@ def disk(x, y, radius=12):
 
 @pytest.fixture(scope='module')
 def network():
-    network = tiny_sam2_network().eval()
+    network = tiny_sam2_network(image_size=32, num_maskmem=3, max_obj_ptrs_in_encoder=4).eval()
     with torch.no_grad():  # objects are seen
         network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.add_(5)
     return network
@@ -50,7 +50,7 @@ def test_results_come_frame_by_frame_at_the_size_of_the_video(network):
     assert first.frame == 0 and first.object_ids == ('cat',) and first.logits.shape == (1, *SIZE)
     session.add_mask(0, 'dog', disk(20, 20))
     found = list(session.propagate())
-    assert [result.frame for result in found] == [0, 1, 2, 3, 4]
+    assert [result.frame for result in found] == [0, 1, 2, 3]
     assert all(result.object_ids == ('cat', 'dog') and result.masks.shape == (2, *SIZE) for result in found)
     torch.testing.assert_close(found[0].logits[:1], first.logits)
     assert found[2].instance_masks().to_bitmaps().tolist() == found[2].masks.tolist()
@@ -60,25 +60,30 @@ def test_results_come_frame_by_frame_at_the_size_of_the_video(network):
 def test_a_mask_is_taken_as_it_is(network):
     result = open_video(network).add_mask(0, 1, disk(30, 20))
     wrong = (result.masks[0].numpy() != disk(30, 20)).mean()
-    assert wrong < 0.02 and result.scores.item() == pytest.approx(1, abs=1e-3)
+    assert wrong < 0.03 and result.scores.item() == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize('batch', [1, 2, 16])
-def test_many_objects_are_as_each_alone(network, batch):
-    def prompts(session, wanted):
-        for number, add in {1: lambda: session.add_points_or_box(0, 1, **POINT),
-                            2: lambda: session.add_points_or_box(0, 2, **BOX),
-                            3: lambda: session.add_mask(0, 3, disk(20, 20)),
-                            4: lambda: session.add_mask(2, 4, disk(50, 30))}.items():
-            if number in wanted:
-                add()
-        return session
+def prompted(session, wanted):
+    for number, add in {1: lambda: session.add_points_or_box(0, 1, **POINT),
+                        2: lambda: session.add_points_or_box(0, 2, **BOX),
+                        3: lambda: session.add_mask(0, 3, disk(20, 20)),
+                        4: lambda: session.add_mask(2, 4, disk(50, 30))}.items():
+        if number in wanted:
+            add()
+    return session
 
-    together = run(prompts(open_video(network, objects_per_batch=batch), (1, 2, 3, 4)))
-    assert [result.object_ids for result in together.values()] == [(1, 2, 3)] * 2 + [(1, 2, 3, 4)] * 3
+
+@pytest.fixture(scope='module')
+def alone(network):
+    return {number: run(prompted(open_video(network), (number,))) for number in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize('batch', [2, 16])
+def test_many_objects_are_as_each_alone(network, alone, batch):
+    together = run(prompted(open_video(network, objects_per_batch=batch), (1, 2, 3, 4)))
+    assert [result.object_ids for result in together.values()] == [(1, 2, 3)] * 2 + [(1, 2, 3, 4)] * 2
     for place, number in enumerate((1, 2, 3, 4)):
-        alone = run(prompts(open_video(network), (number,)))
-        for frame, result in alone.items():
+        for frame, result in alone[number].items():
             torch.testing.assert_close(together[frame].logits[place], result.logits[0], atol=1e-4, rtol=1e-4)
 
 
@@ -90,7 +95,7 @@ def test_an_object_that_is_added_in_the_loop_is_followed_from_there_on(network):
         found[result.frame] = result
         if result.frame == 1:
             session.add_mask(1, 2, disk(50, 30))
-    assert [result.object_ids for result in found.values()] == [(1,), (1,), (1, 2), (1, 2), (1, 2)]
+    assert [result.object_ids for result in found.values()] == [(1,), (1,), (1, 2), (1, 2)]
     alone = open_video(network)
     alone.add_mask(1, 2, disk(50, 30))
     for frame, result in run(alone).items():
@@ -107,12 +112,12 @@ def test_a_stream_gives_what_a_sequence_gives(network):
     long.source.length, long.source._frames = None, session.source._frames.__class__(iter(video))
     long.add_points_or_box(0, 1, **POINT)
     streamed = run(session)
-    assert list(streamed) == [0, 1, 2, 3, 4]
+    assert list(streamed) == [0, 1, 2, 3]
     same(streamed, run(long))
-    with pytest.raises(IndexError, match='stands at frame 4, frame 1 is gone'):
+    with pytest.raises(IndexError, match='stands at frame 3, frame 1 is gone'):
         session.track(1)
-    with pytest.raises(IndexError, match='frame 5 does not exist|stands at frame 4'):
-        session.track(5)
+    with pytest.raises(IndexError, match='frame 4 does not exist|stands at frame 3'):
+        session.track(4)
 
 
 def test_memory_is_bounded_on_a_long_video(network):
@@ -123,25 +128,25 @@ def test_memory_is_bounded_on_a_long_video(network):
     session = open_video(network, endless())
     session.add_points_or_box(0, 1, **POINT)
     session.add_mask(0, 2, disk(50, 30))
-    stored = [session.stored_frames() for _ in session.propagate(max_frames=40)]
+    stored = [session.stored_frames() for _ in session.propagate(max_frames=12)]
     most = network.settings.max_obj_ptrs_in_encoder
-    assert max(stored) == stored[-1] == stored[20] <= 2 * most
+    assert max(stored) == stored[-1] == stored[6] <= 2 * most
     assert all(len(one.masks) <= 2 and len(one.pending) == 0 for one in session._objects.values())
     assert all(len(one.tracked._spans) == 1 for one in session._objects.values())
 
 
 def test_trimming_changes_nothing_and_history_keeps_more(network):
-    video = frames(20)
+    video = frames(7)
     found = {}
-    for history in (0, 3, None):
+    for history in (0, 2, None):
         session = open_video(network, video, history=history)
         session.add_points_or_box(0, 1, **POINT)
         found[history] = run(session)
         one = session._objects[1]
-        assert len(one.bank.others) == {0: 15, 3: 18, None: 19}[history]
-        assert len(one.masks) == {0: 2, 3: 5, None: 20}[history]
+        assert len(one.bank.others) == {0: 3, 2: 5, None: 6}[history]
+        assert len(one.masks) == {0: 2, 2: 4, None: 7}[history]
     same(found[0], found[None])
-    same(found[3], found[None])
+    same(found[2], found[None])
 
 
 def test_only_one_frame_is_encoded_at_a_time_and_once(network, monkeypatch):
@@ -152,7 +157,7 @@ def test_only_one_frame_is_encoded_at_a_time_and_once(network, monkeypatch):
     session.add_points_or_box(0, 1, **POINT)
     session.add_points_or_box(0, 2, **BOX)
     run(session)
-    assert calls == [1] * 5
+    assert calls == [1] * 4
 
 
 def test_backwards_in_time(network):
@@ -164,19 +169,19 @@ def test_backwards_in_time(network):
     assert list(found) == [3, 2, 1, 0]
     assert [result.object_ids for result in found.values()] == [(1,), (1,), (1, 2), (1, 2)]
     turned = open_video(network, video[::-1])
-    turned.add_mask(1, 1, disk(30, 20))
+    turned.add_mask(0, 1, disk(30, 20))
     forward = run(turned)
     for frame in (3, 2, 1, 0):
-        torch.testing.assert_close(found[frame].logits[0], forward[4 - frame].logits[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found[frame].logits[0], forward[3 - frame].logits[0], atol=1e-4, rtol=1e-4)
 
 
 def test_frames_before_the_first_prompt_are_for_who_asks(network):
     session = open_video(network)
     session.add_mask(2, 1, disk(30, 20))
-    assert [len(result) for result in session.propagate(0)] == [0, 0, 1, 1, 1]
+    assert [len(result) for result in session.propagate(0)] == [0, 0, 1, 1]
     other = open_video(network)
     other.add_mask(2, 1, disk(30, 20))
-    assert [len(result) for result in other.propagate(0, from_first_prompt=False)] == [1] * 5
+    assert [len(result) for result in other.propagate(0, from_first_prompt=False)] == [1] * 4
     assert [result.frame for result in other.propagate(1, max_frames=2)] == [1, 2]
 
 
@@ -250,7 +255,8 @@ def test_thresholds_act(network):
     assert not tracked(score_threshold=1.).masks.any()
 
 
-def test_holes_are_filled(network):
+def test_holes_are_filled():
+    network = tiny_sam2_network().eval()
     mask = disk(40, 24, 20)
     mask[20:28, 36:44] = False
     session = open_video(network, fill_hole_area=100)
@@ -268,7 +274,7 @@ def test_memory_can_be_kept_in_another_type(network):
     plain.add_points_or_box(0, 1, **POINT)
     exact = run(plain)
     difference = max(float((found[t].logits - exact[t].logits).abs().max()) for t in exact)
-    assert 0 < difference < 0.1 * float(exact[4].logits.abs().max())
+    assert 0 < difference < 0.1 * float(exact[3].logits.abs().max())
 
 
 def test_settings_of_the_network_hold_for_the_session_alone(network):
@@ -302,7 +308,7 @@ def test_bad_prompts_and_videos_are_named(network):
     session = open_video(network)
     with pytest.raises(ValueError, match=r'mask has the size \(10, 10\), the frames \(h, w\) = \(48, 80\)'):
         session.add_mask(0, 1, np.zeros((10, 10), bool))
-    with pytest.raises(IndexError, match='frame 9 of a video of 5 frames'):
+    with pytest.raises(IndexError, match='frame 9 of a video of 4 frames'):
         session.add_points_or_box(9, 1, **POINT)
     with pytest.raises(ValueError, match='of one object'):
         session.add_points_or_box(0, 1, box=[[1, 2, 3, 4]])

@@ -356,7 +356,7 @@ class Runner(_Runner):
     def restore_randomness(self) -> None:
         """Put the random states of a resumed checkpoint in place; the loops call it before the first step."""
         states, self._random_states = self._random_states, None
-        if states is not None and not restore_own_random_state(states):
+        if states is not None and not restore_own_random_state(states, unwrapped(self.model)):
             self.logger.warning('the checkpoint has no random state for this process')
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
@@ -378,7 +378,7 @@ class Runner(_Runner):
         if hasattr(self.optim_wrapper, 'synchronize_partial_gradients'):
             self.optim_wrapper.synchronize_partial_gradients()
         # a run that saves before it has taken its restored states must not lose them
-        random_state = self._random_states or gather_random_states()
+        random_state = self._random_states or gather_random_states(unwrapped(self.model))
         if not is_main_process():
             return
         checkpoint = collect_checkpoint(self, dict(counters, **(meta or {})), optimizer=save_optimizer,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.logging import HistoryBuffer, MessageHub, print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from .model_preparation import unwrapped
 from .random_state import capture_random_state, restore_random_state
@@ -109,13 +109,23 @@ def collect_checkpoint(runner, meta: dict[str, Any], *, optimizer: bool, schedul
     return checkpoint
 
 
-def gather_random_states(state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The generators' states of all ranks, in their order; all ranks must call this."""
-    return all_gather_object(state or capture_random_state())
+def gather_random_states(model: nn.Module | None = None) -> list[dict[str, Any]]:
+    """The generators' states of all ranks, in their order; all ranks must call this.
+
+    Args:
+        model: one with a generator of its own, the same on all ranks, has ``random_state()``, which returns a plain
+            value, and ``set_random_state(state)``.
+    """
+    state = capture_random_state()
+    if hasattr(model, 'random_state'):
+        state['model'] = model.random_state()
+    return all_gather_object(state)
 
 
-def restore_own_random_state(states: list[dict[str, Any]] | None) -> bool:
-    """Put back this rank's state; False where the checkpoint has none for it."""
+def restore_own_random_state(states: list[dict[str, Any]] | None, model: nn.Module | None = None) -> bool:
+    """Put back the model's state and this rank's; False where the checkpoint has none for the rank."""
+    if states and 'model' in states[0] and hasattr(model, 'set_random_state'):
+        model.set_random_state(states[0]['model'])
     if not states or get_rank() >= len(states):
         return False
     restore_random_state(states[get_rank()])

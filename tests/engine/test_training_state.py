@@ -8,7 +8,13 @@ from mmengine.logging import HistoryBuffer, MessageHub
 
 from maskforge.checkpoints import load_checkpoint, save_checkpoint
 from maskforge.engine.random_state import capture_random_state, private_randomness, restore_random_state
-from maskforge.engine.training_state import message_hub_state, plain, restore_message_hub
+from maskforge.engine.training_state import (
+    gather_random_states,
+    message_hub_state,
+    plain,
+    restore_message_hub,
+    restore_own_random_state,
+)
 
 
 class Colour(str, enum.Enum):
@@ -61,3 +67,32 @@ def test_random_states(tmp_path):
     with private_randomness(5):
         assert draw() == inside
     assert draw() == first
+
+
+class Drawing(torch.nn.Module):
+    """A model with a generator of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(42)
+
+    def random_state(self):
+        return self.generator.bit_generator.state
+
+    def set_random_state(self, state):
+        self.generator.bit_generator.state = state
+
+
+def test_generator_of_a_model(tmp_path, monkeypatch):
+    model = Drawing()
+    model.generator.random(5)
+    states = load_checkpoint(save_checkpoint(plain(gather_random_states(model)), tmp_path / 'x.pth'))
+    expected = model.generator.random(3)
+    for rank, found in ((0, True), (1, False)):  # a process more than before draws as the others do
+        monkeypatch.setattr('maskforge.engine.training_state.get_rank', lambda rank=rank: rank)
+        other = Drawing()
+        assert restore_own_random_state(states, other) is found
+        assert (other.generator.random(3) == expected).all()
+    monkeypatch.undo()
+    assert restore_own_random_state(states, torch.nn.Linear(1, 1))
+    assert restore_own_random_state(gather_random_states(torch.nn.Linear(1, 1)), Drawing())

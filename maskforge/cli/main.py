@@ -14,6 +14,7 @@ VERBS = {
     'label': ('label', 'masks for the boxes of a data set (MAL)'),
     'export': ('export', 'write and check an ONNX file'),
     'convert': ('convert', 'bring annotations into COCO JSON'),
+    'video-lists': ('video_lists', 'divide a folder of videos into training and validation lists'),
     'check-data': ('check_data', 'list the defects of a COCO JSON file'),
     'browse': ('browse', 'one page with the annotations of a data set drawn'),
     'config': ('config', 'print, lint, explain, list and copy configs'),

@@ -82,6 +82,22 @@ def extract_frames(path: str | Path, folder: str | Path, *, every: int = 1, qual
     return number, False
 
 
+def try_extract(job: tuple[Path, Path, int, int]) -> tuple[Path, int, bool, str]:
+    """:func:`extract_frames` for a pool of processes: this module is light to import, and a broken video ends nothing.
+
+    Args:
+        job: video, folder, distance of the frames, quality.
+
+    Returns:
+        the video, its frames, whether they were there, and what is wrong with it ('' for nothing).
+    """
+    path, folder, every, quality = job
+    try:
+        return (path, *extract_frames(path, folder, every=every, quality=quality), '')
+    except (FileNotFoundError, ValueError, cv2.error) as error:  # not OSError: a full disk ends the run
+        return path, 0, False, ' '.join(str(error).split())
+
+
 def _finished(folder: Path, facts: dict) -> int:
     """Number of frames of a folder that was made from the same file with the same settings."""
     if not (folder / MARKER).is_file():

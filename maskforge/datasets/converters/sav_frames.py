@@ -9,10 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 from mmengine.logging import print_log
 
-from maskforge.formats.video_file import VIDEO_SUFFIXES, extract_frames
+from maskforge.formats.video_file import VIDEO_SUFFIXES, try_extract
 
 _LOG_SECONDS = 20.0
 
@@ -130,25 +129,12 @@ def _cpus() -> int:
 def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, int, bool, str]]:
     """Do all jobs; yield them as they finish."""
     if workers == 1:
-        yield from map(_extract, jobs)
+        yield from map(try_extract, jobs)
         return
     # spawned, not forked: decoders of a forked process may wait for threads that it has not
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context('spawn'), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context('spawn')) as pool:
         try:
-            yield from (future.result() for future in as_completed([pool.submit(_extract, job) for job in jobs]))
+            yield from (future.result() for future in as_completed([pool.submit(try_extract, job) for job in jobs]))
         except BrokenProcessPool:
             raise RuntimeError('a worker process was ended from outside (out of memory?). What is finished stays: run '
                                'the same command again, with fewer num_workers.') from None
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
-
-
-def _extract(job: tuple[Path, Path, int, int]) -> tuple[Path, int, bool, str]:
-    """The video, its frames, whether they were there, and what is wrong with it."""
-    path, folder, every, quality = job
-    try:
-        return (path, *extract_frames(path, folder, every=every, quality=quality), '')
-    except (FileNotFoundError, ValueError, cv2.error) as error:  # a full disk ends the run
-        return path, 0, False, ' '.join(str(error).split())

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import label
+from . import label, track
 from .arguments import add_options, add_processes
 from .errors import run_verb
 from .processes import start_processes
@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
         'Predict images: drawn pictures and one COCO JSON; panoptic segments and semantic maps as PNGs. An interrupted '
         'job goes on where it stopped.'), epilog=(
         'A model that labels boxes (MAL) takes no images but --ann-file, --img-dir and --out (or inference.ann_path, '
-        'img_dir and label_dump_path among --cfg-options), and the other flags of maskforge label.'))
+        'img_dir and label_dump_path among --cfg-options), and the other flags of maskforge label. SAM 2 takes images '
+        '(masks of everything), these flags, or a video with --prompts or --first-masks: see maskforge track.'))
     parser.add_argument('model', help='config, checkpoint of maskforge, or .onnx file')
     parser.add_argument('inputs', nargs='*', help='images, folders, patterns (none for a model that labels boxes: see '
                         'maskforge label)')
@@ -53,10 +54,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Predict; return the exit code. A model that labels boxes is handed to ``maskforge label``."""
+    """Predict; return the exit code. Boxes are handed to ``maskforge label``, videos to ``maskforge track``."""
     words = sys.argv[1:] if argv is None else argv
-    if any(word.split('=')[0] in label.FLAGS for word in words):
-        return label.main(list(words))
+    for verb in (label, track):
+        if any(word.split('=')[0] in verb.FLAGS for word in words):
+            return verb.main(list(words))
     return run_verb(parser(), lambda args: _infer(args, list(words)), argv)
 
 

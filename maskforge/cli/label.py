@@ -25,8 +25,8 @@ _TIMEOUT_SECONDS = 7 * 24 * 3600
 def parser() -> argparse.ArgumentParser:
     """What labels, which boxes, and where the result goes; defaults are those of the config's ``label_cfg``."""
     parser = argparse.ArgumentParser(
-        prog='maskforge label', description='Masks for all boxes of a data set (MAL): COCO JSON in, the same JSON with '
-        'masks out, and pages that show the worst first. An interrupted job goes on where it stopped. What is not '
+        prog='maskforge label', description='Masks for all boxes of a data set (MAL, SAM 2): COCO JSON in, the same '
+        'JSON with masks out, and pages that show the worst first. An interrupted job goes on where it stopped. What is not '
         'given comes from label_cfg of the config.')
     parser.add_argument('model', help='config, or checkpoint of maskforge')
     parser.add_argument('--weights', metavar='FILE', help="checkpoint for a config (default: the config's load_from)")

@@ -2,6 +2,7 @@
 from . import samplers, synthetic, transforms, video
 from .base_det_dataset import BaseDetDataset
 from .box_crop import BoxCropDataset
+from .box_prompt import BoxPromptDataset
 from .cityscapes import CityscapesDataset
 from .coco import CocoDataset
 from .coco_panoptic import CocoPanopticDataset
@@ -24,8 +25,8 @@ from .video import (
 )
 from .voc import VOCDataset
 
-__all__ = ['BaseDetDataset', 'BoxCropDataset', 'CityscapesDataset', 'ClassBalancedDataset', 'CocoDataset',
-           'CocoPanopticDataset', 'CocoRawDataset', 'CocoSourcesDataset', 'ConcatDataset', 'ImageFolderDataset',
-           'JSONRawDataset', 'MiddleFormatDataset', 'MultiImageMixDataset', 'PNGRawDataset', 'RepeatDataset',
-           'SA1BRawDataset', 'SemanticJsonlDataset', 'SyntheticShapesDataset', 'VOCDataset', 'VOSDataset',
-           'WholeVideoDataset', 'YouTubeVOSRawDataset', 'samplers', 'synthetic', 'transforms', 'video']
+__all__ = ['BaseDetDataset', 'BoxCropDataset', 'BoxPromptDataset', 'CityscapesDataset', 'ClassBalancedDataset',
+           'CocoDataset', 'CocoPanopticDataset', 'CocoRawDataset', 'CocoSourcesDataset', 'ConcatDataset',
+           'ImageFolderDataset', 'JSONRawDataset', 'MiddleFormatDataset', 'MultiImageMixDataset', 'PNGRawDataset',
+           'RepeatDataset', 'SA1BRawDataset', 'SemanticJsonlDataset', 'SyntheticShapesDataset', 'VOCDataset',
+           'VOSDataset', 'WholeVideoDataset', 'YouTubeVOSRawDataset', 'samplers', 'synthetic', 'transforms', 'video']

@@ -118,7 +118,7 @@ class BoxCropDataset(BaseDetDataset):
             height, width = image.shape[:2]
             sample.set_metainfo(dict(box_period=(width * self.crop_size / (window[2] - window[0]),
                                                  height * self.crop_size / (window[3] - window[1]))))
-        sample.gt_instances = _truth(record, image.shape[:2])
+        sample.gt_instances = truth_of_box(record, image.shape[:2])
         return dict(inputs=torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))), data_samples=sample)
 
     def _read(self, record: dict) -> np.ndarray:
@@ -193,7 +193,8 @@ def draw_photometric(rng: np.random.Generator) -> dict[str, Any]:
     return drawn
 
 
-def _truth(record: dict, size: tuple[int, int]) -> InstanceData:
+def truth_of_box(record: dict, size: tuple[int, int]) -> InstanceData:
+    """Return the box of a record as ``gt_instances``, with its mask where that was loaded."""
     instance = record['instances'][0]
     truth = InstanceData(bboxes=torch.tensor([instance['bbox']], dtype=torch.float32),
                          labels=torch.tensor([instance['bbox_label']]))

@@ -22,6 +22,8 @@ from maskforge.registry import DATASETS, SCOPE
 # what a file that is missing or no image makes a data set raise
 BROKEN_IMAGE = (OSError, ValueError)
 WARNING = 30
+#: how boxes become samples of models whose ``test_dataloader`` is of something else
+BOX_DATASETS = {'SAM2': dict(type='BoxPromptDataset')}
 
 
 @dataclass
@@ -43,8 +45,8 @@ class BoxBatches(Dataset):
     """One item per batch.
 
     Args:
-        cfg: its ``test_dataloader.dataset`` is built with the batch's boxes as ``ann_file``, ids being rows of the
-            table, all of one category.
+        cfg: its ``test_dataloader.dataset`` (or the model's entry of :data:`BOX_DATASETS`) is built with the batch's
+            boxes as ``ann_file``, ids being rows of the table, all of one category.
         table: the boxes.
         img_dir: folder of the images.
         batches: rows of each batch.
@@ -54,7 +56,8 @@ class BoxBatches(Dataset):
     """
 
     def __init__(self, cfg: Config, table: BoxTable, img_dir: str | Path, batches: Sequence[np.ndarray]) -> None:
-        dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+        kind = str((cfg.get('model') or {}).get('type')).split('.')[-1]
+        dataset = BOX_DATASETS.get(kind) or (cfg.get('test_dataloader') or {}).get('dataset')
         if dataset is None:
             raise ValueError('the config has no test_dataloader.dataset, which says how boxes are cut out.')
         self.scope = cfg.get('default_scope') or SCOPE

@@ -17,6 +17,9 @@ from maskforge.structures import DetDataSample
 #: transforms that read or rearrange the truth, which new images do not have
 TRUTH_STEPS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'SemSegToInstances')
 
+#: pipelines of models that scale images themselves, and whose ``test_dataloader`` is of videos
+IMAGE_STEPS = {'SAM2': [dict(type='PackDetInputs')]}
+
 
 class Predictor(Protocol):
     """Two steps, so that reading the next images can overlap with predicting the present ones."""
@@ -58,7 +61,8 @@ class TorchPredictor:
 
     def find_steps(self, cfg: Config) -> list:
         """The pipeline that images go through."""
-        steps = find_test_pipeline(cfg)
+        kind = str((cfg.get('model') or {}).get('type')).split('.')[-1]
+        steps = IMAGE_STEPS.get(kind) or find_test_pipeline(cfg)
         if not steps:
             raise ValueError('the config has no test pipeline: test_dataloader.dataset.pipeline is not set.')
         return steps

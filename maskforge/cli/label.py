@@ -26,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
     """What labels, which boxes, and where the result goes; defaults are those of the config's ``label_cfg``."""
     parser = argparse.ArgumentParser(
         prog='maskforge label', description='Masks for all boxes of a data set (MAL, SAM 2): COCO JSON in, the same '
-        'JSON with masks out, and pages that show the worst first. An interrupted job goes on where it stopped. What is not '
-        'given comes from label_cfg of the config.')
+        'JSON with masks out, and pages that show the worst first. An interrupted job goes on where it stopped. What '
+        'is not given comes from label_cfg of the config.')
     parser.add_argument('model', help='config, or checkpoint of maskforge')
     parser.add_argument('--weights', metavar='FILE', help="checkpoint for a config (default: the config's load_from)")
     parser.add_argument('--ann-file', '--ann-path', metavar='FILE', help='COCO JSON with boxes, or a COCO results list '

@@ -2,6 +2,8 @@
 
 They take and return mmcv's ``results`` dict, draw from :func:`maskforge.structures.sample_rng` only, and keep masks as
 polygons or RLE. Transforms of mmcv that have no counterpart here work as they are.
+
+Those of clips (``Clip...``) take and return the dict of :func:`maskforge.datasets.video.load_clip` instead.
 """
 from .clip_color import ClipColorJitter, ClipRandomGrayscale
 from .clip_geometry import ClipRandomAffine, ClipRandomFlip, ClipResize

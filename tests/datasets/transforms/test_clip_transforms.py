@@ -87,11 +87,23 @@ def test_resize_is_torchvisions(size):
         assert (done['masks'][t][0] == vision.resize(mask, list(size), antialias=True)[0].bool().numpy()).all()
 
 
-@pytest.mark.parametrize(('settings', 'size'), [
+@given(seed=st.integers(0, 10**6), source=st.tuples(st.integers(2, 70), st.integers(2, 70)),
+       size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
+@settings(max_examples=60, deadline=None)
+def test_masks_are_resized_in_parts(seed, source, size):
+    rng = np.random.default_rng(seed)
+    bitmap = _disc(rng.uniform(0, source[1]), rng.uniform(0, source[0]), rng.uniform(1, 20), source)
+    bitmap |= rng.random(source) < rng.choice([0, 0.01])
+    whole = torch.nn.functional.interpolate(torch.from_numpy(bitmap.astype(np.float32))[None, None], size,
+                                            mode='bilinear', antialias=True)[0, 0].round().bool().numpy()
+    assert (FrameWarp.start(source).resize(size).mask(bitmap) == whole).all()
+
+
+@pytest.mark.parametrize(('given', 'size'), [
     (dict(sizes=24), (24, 32)), (dict(sizes=24, square=True), (24, 24)), (dict(sizes=[[20, 40]]), (20, 40)),
     (dict(sizes=96, max_size=64), (48, 64)), (dict(sizes=[36, 36]), (36, 48))])
-def test_sizes(settings, size):
-    assert _apply([dict(type='ClipResize', **settings)], _clip())['frames'][0].shape[:2] == size
+def test_sizes(given, size):
+    assert _apply([dict(type='ClipResize', **given)], _clip())['frames'][0].shape[:2] == size
 
 
 def test_upright_frames_keep_their_ratio():

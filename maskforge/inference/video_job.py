@@ -1,5 +1,5 @@
 """Objects followed through a video file or a folder of frames: masks as PNG, drawn frames."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def track_video(model: str | Path | Config | BaseModel, video: str | Path, out_d
     else:
         given = read_video_prompts(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
     loaded = model if isinstance(model, BaseModel) else load_model(model, weights=weights, device=device)[0]
-    session = _predictor(loaded, layout, settings).open(frames)
+    session = make_video_predictor(loaded, dict(non_overlap_masks=layout == 'palette') | settings).open(frames)
     job = _TrackJob(session, frames, Path(out_dir), layout, save_images)
     try:
         job.run(given, max_frames=max_frames, both_ways=both_ways)
@@ -141,11 +141,16 @@ def give_prompt(session: VideoSession, prompt: VideoPrompt) -> None:
                                   point_labels=prompt.labels, box=prompt.box)
 
 
-def _predictor(model: BaseModel, layout: str, settings: dict[str, Any]) -> VideoPredictor:
+def make_video_predictor(model: BaseModel, settings: Mapping[str, Any]) -> VideoPredictor:
+    """The predictor of a SAM 2, with the model's own normalisation.
+
+    Raises:
+        ValueError: another model.
+    """
     if not isinstance(model, SAM2):
         raise ValueError(f'videos are followed by a SAM2 model, got a {type(model).__name__}.')
     normalisation = {name: getattr(model.data_preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
-    return VideoPredictor(model.network, **{**normalisation, 'non_overlap_masks': layout == 'palette', **settings})
+    return VideoPredictor(model.network, **{**normalisation, **settings})
 
 
 def _coded(result: FrameResult) -> Coded:

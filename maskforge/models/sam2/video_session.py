@@ -87,6 +87,22 @@ class VideoSession:
         """Number of frames of memory that are held, over all objects."""
         return sum(len(one.bank.conditioning) + len(one.bank.others) for one in self._objects.values())
 
+    def first_prompted_frame(self) -> int:
+        """The earliest frame that an object was prompted on.
+
+        Raises:
+            ValueError: no objects.
+        """
+        return min(self._prompted_frames())
+
+    def last_mask(self, frame: int, object_id: Hashable) -> np.ndarray | None:
+        """(H, W) bool mask that the object had when the frame was last predicted; None where it is not kept.
+
+        How many frames are kept is the setting ``history``.
+        """
+        mask = self._objects[object_id].masks.get(frame) if object_id in self._objects else None
+        return None if mask is None else self._result(frame, {object_id: mask}).masks[0].cpu().numpy()
+
     @torch.no_grad()
     def add_points_or_box(self, frame: int, object_id: Hashable, *, point_coords: Given = None,
                           point_labels: Given = None, box: Given = None, clear_old_points: bool = True) -> FrameResult:
@@ -190,9 +206,7 @@ class VideoSession:
         Raises:
             ValueError: no objects.
         """
-        prompted = [frame for one in self._objects.values() for frame in one.prompted_frames()]
-        if not prompted:
-            raise ValueError('there is nothing to track: add an object with add_points_or_box or add_mask first.')
+        prompted = self._prompted_frames()
         frame = start_frame if start_frame is not None else max(prompted) if reverse else min(prompted)
         count = 0
         while (max_frames is None or count < max_frames) and self.source.has(frame):
@@ -212,6 +226,12 @@ class VideoSession:
     def reset(self) -> None:
         """Forget all objects; the video stays open."""
         self._objects.clear()
+
+    def _prompted_frames(self) -> list[int]:
+        prompted = [frame for one in self._objects.values() for frame in one.prompted_frames()]
+        if not prompted:
+            raise ValueError('there is nothing to track: add an object with add_points_or_box or add_mask first.')
+        return prompted
 
     def _batches(self, objects: Sequence[TrackedObject]) -> Iterator[list[TrackedObject]]:
         """Objects whose memories are of the same frames, few enough at a time."""

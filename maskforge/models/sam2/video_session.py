@@ -148,7 +148,8 @@ class VideoSession:
             ValueError: another size than the frames have.
             IndexError: no such frame.
         """
-        pixels = torch.as_tensor(mask, device=self._reader.device)
+        array = mask if isinstance(mask, Tensor) else torch.from_numpy(np.ascontiguousarray(mask))
+        pixels = array.to(self._reader.device)
         if tuple(pixels.shape) != self.source.size:
             raise ValueError(f'the mask has the size {tuple(pixels.shape)}, the frames (h, w) = {self.source.size}.')
         features = self.source.features(frame)

@@ -25,19 +25,19 @@ class BoxPromptDataset(BoxCropDataset):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._shared: tuple[np.ndarray, Tensor] | None = None
+        self._inputs_of: tuple[np.ndarray, Tensor] | None = None
         super().__init__(*args, **{**kwargs, 'test_mode': True})
 
     def prepare_data(self, idx: int) -> dict[str, Any]:
         """Read the image, or take the last one."""
         record = self.get_data_info(idx)
         image = self._read(record)
-        if self._shared is None or self._shared[0] is not image:
-            self._shared = image, torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        if self._inputs_of is None or self._inputs_of[0] is not image:
+            self._inputs_of = image, torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         size = image.shape[:2]
         sample = DetDataSample(metainfo=dict(
             img_id=record['img_id'], img_path=record['img_path'], ori_shape=size, img_shape=size,
             ann_id=record['ann_id'], category_id=record['category_id'], box=record['box'],
             box_area=record['box_area']))
         sample.gt_instances = truth_of_box(record, size)
-        return dict(inputs=self._shared[1], data_samples=sample)
+        return dict(inputs=self._inputs_of[1], data_samples=sample)

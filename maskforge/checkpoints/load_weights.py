@@ -15,7 +15,8 @@ from .checkpoint_file import load_checkpoint
 from .lora_weights import has_lora, merge_lora_weights
 
 # where libraries keep the weights inside a file, in the order in which they are tried
-_CONTAINERS = ('state_dict', 'model_state_dict', 'model', 'net', 'module', 'state_dict_ema', 'model_ema', 'ema')
+_CONTAINERS = ('state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'module', 'state_dict_ema',
+               'model_ema', 'ema')
 _PREFIXES = ('module.', '_orig_mod.')
 
 

@@ -29,7 +29,7 @@ def track_frame(network: SAM2Network, features: ImageFeatures, bank: MemoryBank,
     if masks is not None and network.settings.use_mask_input_as_output_without_sam:
         return network.use_mask(features, masks)
     if masks is not None:
-        prompts = Prompts(masks=network.mask_as_logits(masks))
+        prompts = Prompts(masks=network.dense_prompt(masks))
     s16 = network.condition(features.s16, bank, frame, num_frames=num_frames, initial=initial, reverse=reverse)
     return network.sam_heads(features.with_s16(s16), prompts or Prompts(),
                              multimask=network.wants_multimask(prompts, initial=initial))

@@ -6,6 +6,7 @@ neither mask nor outline.
 
 Legend: H, W pixels of the frame; masks are (H, W) bool or 0/1 uint8 arrays.
 """
+import functools
 import math
 
 import cv2
@@ -26,6 +27,14 @@ def disk(radius: int) -> np.ndarray:
     """Return a (2 radius + 1)-sided square with ones at all whole offsets that are no longer than ``radius``."""
     steps = np.arange(-radius, radius + 1)
     return (steps[:, None]**2 + steps**2 <= radius**2).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=8)
+def _offsets(radius: int, inner: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the disk without the square of half side ``inner`` in it."""
+    footprint = disk(radius)
+    footprint[radius - inner:radius + inner + 1, radius - inner:radius + inner + 1] = 0
+    return np.nonzero(footprint)
 
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
@@ -69,10 +78,12 @@ def region_and_boundary(predicted: np.ndarray, truth: np.ndarray, *, radius: int
         raise ValueError(f'the predicted mask is {predicted.shape[1]} x {predicted.shape[0]} pixels, the true one '
                          f'{truth.shape[1]} x {truth.shape[0]}.')
     radius = boundary_radius(*truth.shape) if radius is None else radius
-    window = _window(predicted, truth)
+    window = joint_window(predicted, truth)
     if window is None:
         return 1.0, 1.0
     predicted, truth = predicted[window], truth[window]
+    # uint8 masks may have any value inside, such as 255
+    predicted, truth = predicted > 0, truth > 0
     common = np.count_nonzero(predicted & truth)
     either = np.count_nonzero(predicted | truth)
     if common == either:
@@ -82,12 +93,15 @@ def region_and_boundary(predicted: np.ndarray, truth: np.ndarray, *, radius: int
 
 def _bytes(mask: np.ndarray) -> np.ndarray:
     mask = np.ascontiguousarray(mask)
-    return mask.view(np.uint8) if mask.dtype == bool else (mask != 0).view(np.uint8)
+    return mask if mask.dtype == np.uint8 else (mask if mask.dtype == bool else mask != 0).view(np.uint8)
 
 
-def _window(first: np.ndarray, second: np.ndarray) -> tuple[slice, slice] | None:
-    """The box around both masks and a margin of one pixel, which holds their outlines; None where both are empty."""
-    boxes = [cv2.boundingRect(mask) for mask in (first, second)]
+def joint_window(first: np.ndarray, second: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the rows and columns of the box around what is not 0 in two (H, W) arrays and a margin of one pixel.
+
+    It holds all outlines, and J and F in it are those of the frame. None where both arrays are empty.
+    """
+    boxes = [cv2.boundingRect(_bytes(mask)) for mask in (first, second)]
     boxes = [(x, y, x + width, y + height) for x, y, width, height in boxes if width and height]
     if not boxes:
         return None
@@ -122,11 +136,9 @@ def _count_near(outline: np.ndarray, other: np.ndarray, radius: int) -> int:
         return count
     open_ &= _dilate_square(other, radius).view(bool)
     rows, columns = np.nonzero(open_)
-    footprint = disk(radius)
-    if len(rows) * np.count_nonzero(footprint) > _LOOKUPS_PER_PIXEL * other.size:
-        return count + int(np.count_nonzero(cv2.dilate(other, footprint)[open_]))
-    footprint[radius - inner:radius + inner + 1, radius - inner:radius + inner + 1] = 0
-    down, across = np.nonzero(footprint)
+    down, across = _offsets(radius, inner)
+    if len(rows) * len(down) > _LOOKUPS_PER_PIXEL * other.size:
+        return count + int(np.count_nonzero(cv2.dilate(other, disk(radius))[open_]))
     padded = np.pad(other, radius)
     places = (rows * padded.shape[1] + columns)[:, None] + (down * padded.shape[1] + across)
     return count + int(np.count_nonzero(padded.ravel()[places].any(1)))

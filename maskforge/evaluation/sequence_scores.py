@@ -7,7 +7,7 @@ import numpy as np
 
 from maskforge.formats.vos_layout import split_ids
 
-from .region_boundary import BOUND, boundary_radius, region_and_boundary
+from .region_boundary import BOUND, boundary_radius, joint_window, region_and_boundary
 
 
 class ObjectScore(NamedTuple):
@@ -47,19 +47,25 @@ class SequenceScores:
                 empty is not to be seen.
             size: (H, W).
         """
+        self._add(predicted, truth, size, boundary_radius(*size, bound=self.bound))
+
+    def add_ids(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Score one frame given as two (H, W) maps of object ids; 0 is background."""
+        window = joint_window(predicted, truth) or (slice(0, 1), slice(0, 1))
+        radius = boundary_radius(*truth.shape, bound=self.bound)
+        predicted, truth = predicted[window], truth[window]
+        self._add(split_ids(predicted), split_ids(truth), truth.shape, radius)
+
+    def _add(self, predicted: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray], size: tuple[int, int],
+             radius: int) -> None:
         predicted = {number: mask for number, mask in predicted.items() if mask.any()}
         truth = {number: mask for number, mask in truth.items() if mask.any()}
-        radius = boundary_radius(*size, bound=self.bound)
         nothing = np.zeros(size, np.uint8)
         self._true.update(truth)
         for number in {*self._values, *predicted, *truth}:
             pair = predicted.get(number, nothing), truth.get(number, nothing)
             empty = number not in predicted and number not in truth
             self._values[number].append((1.0, 1.0) if empty else region_and_boundary(*pair, radius=radius))
-
-    def add_ids(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Score one frame given as two (H, W) maps of object ids; 0 is background."""
-        self.add(split_ids(predicted), split_ids(truth), size=truth.shape)
 
     def scores(self) -> dict[int, ObjectScore]:
         """Object id -> its means, for the objects in the truth, by rising id."""

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
@@ -13,13 +14,15 @@ from toy_configs import TOY_SIDE, num_classes_of, shrink
 from maskforge.config import check_keys, lint_config, load_config
 from maskforge.datasets import SyntheticShapesDataset
 from maskforge.datasets.synthetic import draw_shapes
-from maskforge.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS, VISUALIZERS
+from maskforge.formats.palette_png import write_palette_png
+from maskforge.layers.lora import build_model
+from maskforge.registry import DATASETS, HOOKS, LOOPS, METRICS, PARAM_SCHEDULERS, VISUALIZERS
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
 # a config came or went: change the number, and the table of its folder's README.md
 FOUND = {'balloon': 1, 'cityscapes': 1, 'deformable_detr': 10, 'faster_rcnn': 6, 'mal': 5,
-         'mask2former': 18, 'mask_rcnn': 10, 'quickstart': 1, 'voc': 1}
+         'mask2former': 18, 'mask_rcnn': 10, 'quickstart': 1, 'sam2': 9, 'voc': 1}
 MASK2FORMER_FIELDS = dict(panoptic='pred_panoptic', instance='pred_instances', semantic='pred_sem_seg')
 
 
@@ -65,9 +68,22 @@ def _draw_scenes(root: Path, classes: int) -> None:
         path.write_text(json.dumps(content))
 
 
-def _batch(cfg, name: str):
+def _draw_videos(root: Path) -> None:
+    """Two videos of four frames in which two squares move."""
+    for video in ('one', 'two'):
+        for folder in ('JPEGImages', 'Annotations'):
+            (root / folder / video).mkdir(parents=True)
+        for frame in range(4):
+            ids = np.zeros((TOY_SIDE, TOY_SIDE), np.uint8)
+            ids[10:40, 10 + 4 * frame:40 + 4 * frame] = 1
+            ids[50 + 4 * frame:70 + 4 * frame, 40:80] = 2
+            cv2.imwrite(str(root / 'JPEGImages' / video / f'{frame:05d}.jpg'), np.dstack([ids * 100] * 3))
+            write_palette_png(ids, root / 'Annotations' / video / f'{frame:05d}.png')
+
+
+def _batch(cfg, name: str, places=range(2)):
     dataset = DATASETS.build(cfg[f'{name}_dataloader'].dataset)
-    return pseudo_collate([dataset[index] for index in range(2)])
+    return pseudo_collate([dataset[index % len(dataset)] for index in places])
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
@@ -83,15 +99,23 @@ def test_config_trains_and_tests_one_step(path, tmp_path):
     _draw(tmp_path, num_classes_of(cfg))
     if cfg.model.type == 'Mask2Former':
         _draw_scenes(tmp_path / 'scenes', num_classes_of(cfg))
+    if cfg.model.type == 'SAM2':
+        _draw_videos(tmp_path / 'videos')
     shrink(cfg, tmp_path)
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg.model)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    losses = model.train_step(_batch(cfg, 'train'), optim_wrapper)
-    assert all(value.isfinite() for value in losses.values()) and losses['loss'] > 0
+    mixed = cfg.train_dataloader.get('batch_sampler', {}).get('batch_sizes') if cfg.model.type == 'SAM2' else None
+    for places in [(0, 1), (-1, -2)] if mixed else [(0, 1)]:
+        losses = model.train_step(_batch(cfg, 'train', places), optim_wrapper)
+        assert all(value.isfinite() for value in losses.values()) and losses['loss'] > 0
 
     model.eval()
     with torch.no_grad():
         samples = model.val_step(_batch(cfg, 'val'))
+    if cfg.model.type == 'SAM2':
+        kind = 'pred_clicks' if cfg.val_evaluator.type == 'ClickMetric' else 'pred_masks'
+        assert all(kind in sample for sample in samples)
+        return
     # MAL's samples are boxes, the others' are images
     assert [sample.get('ann_id' if cfg.model.type == 'MAL' else 'img_id') for sample in samples] == [1, 2]
     if cfg.model.type == 'Mask2Former':

@@ -7,6 +7,9 @@ from mmengine.config import Config
 
 TOY_SIDE = 96
 SIZE_KEYS = ('scale', 'scales', 'crop_size', 'size')
+CLIP_SIDE = 64
+VIDEO_SOURCES = ('PNGRawDataset', 'JSONRawDataset')
+TOY_FRAMES = 3
 COCO_DATASETS = ('CocoDataset', 'CityscapesDataset', 'VOCDataset', 'CocoSourcesDataset')
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'min_box_side', 'label_mode', 'num_classes')
 DETR_SIZES = dict(scales=(64, 80), random_resize_max_size=TOY_SIDE, train_random_resize=(64, ),
@@ -50,6 +53,17 @@ def shrink(cfg: Config, root: Path) -> None:
             node.clear()
             node.update(kept, data_root=str(root / 'scenes'),
                         **SCENES[kept['type']]('val' if kept.get('test_mode') else 'train'))
+        # square clips
+        node.update({key: CLIP_SIDE for key in ('sizes', 'image_size') if key in node})
+        if node.get('type') in VIDEO_SOURCES:
+            node.clear()
+            node.update(type='PNGRawDataset', data_root=str(root / 'videos'), img_folder='JPEGImages',
+                        gt_folder='Annotations')
+        if node.get('type') == 'SA1BRawDataset':
+            node.clear()
+            node.update(type='CocoRawDataset', dataset=dict(type='CocoDataset'))
+        if node.get('type') == 'RandomUniformSampler':
+            node.update(num_frames=min(node['num_frames'], TOY_FRAMES))
         if node.get('type') == 'BoxCropDataset':
             kept = {key: node[key] for key in BOX_SETTINGS if key in node}
             node.clear()
@@ -111,10 +125,19 @@ def _thin_mask2former(model: dict) -> None:
     model['backbone'].update(THIN_BACKBONES[model['backbone']['type']])
 
 
+def _thin_sam2(model: dict) -> None:
+    """Seven blocks of width 8, 32 channels, one correction; flags, prompts and frozen parts stay."""
+    model['network'].update(
+        arch=dict(embed_dim=8, num_heads=1, stages=(1, 2, 3, 1), global_att_blocks=(4,), window_spec=(8, 4, 4, 2),
+                  window_pos_embed_bkg_spatial_size=(3, 3)),
+        hidden_dim=32, memory_dim=8, memory_layers=1, memory_feedforward=16, decoder_heads=2, decoder_mlp=16)
+    model['prompts'] = dict(model.get('prompts') or {}, num_correction_pt_per_frame=1)
+
+
 THIN_BACKBONES: dict[str, dict] = dict(
     ResNet=dict(base_channels=8), SwinTransformer=dict(embed_dims=8, depths=(1, 2, 1, 1), num_heads=(1, 1, 2, 2)),
     EfficientViT=dict(widths=(8, 8, 16, 16, 32), depths=(1, 1, 1, 1, 1), head_dim=8))
 # one entry a family
 THIN: dict[str, Callable[[dict], None]] = {
     'MaskRCNN': _thin_rcnn, 'FasterRCNN': _thin_rcnn, 'MAL': _thin_mal, 'DeformableDETR': _thin_detr,
-    'Mask2Former': _thin_mask2former}
+    'Mask2Former': _thin_mask2former, 'SAM2': _thin_sam2}

@@ -190,6 +190,8 @@ class VideoSession:
                 self._follow(batch, frame, features, reverse)
         elif not self.source.has(frame):
             raise IndexError(f'frame {frame} does not exist.')
+        for one in joined.values():
+            one.tracked.add(frame, reverse=reverse)
         for one in self._objects.values():
             self._keeper.trim(self.network, one.bank, frame, reverse=reverse, history=self.settings.history)
             one.forget_masks(frame, history=self.settings.history)
@@ -248,7 +250,6 @@ class VideoSession:
                               output, conditioning=False, from_prompts=False)
         for one, mask in zip(batch, _masks_of(output)):
             one.masks[frame] = mask
-            one.tracked.add(frame, reverse=reverse)
 
     def _decode(self, batch: list[TrackedObject], frame: int, features: ImageFeatures, *,
                 prompts: Prompts | None = None, masks: Tensor | None = None, reverse: bool = False) -> MaskOutput:

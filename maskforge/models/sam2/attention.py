@@ -7,8 +7,8 @@ from torch.utils.checkpoint import checkpoint
 
 from maskforge.models.sam2.position_encoding import rotate
 
-#: attention weights that exist at once where dropout keeps a CPU from its fused kernel: 8 MB in float32
-CHUNK_WEIGHTS = 2**21
+#: attention weights that exist at once where dropout keeps a CPU from its fused kernel: 16 MB in float32
+CHUNK_WEIGHTS = 2**22
 
 
 class Attention(nn.Module):

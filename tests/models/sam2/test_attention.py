@@ -55,7 +55,7 @@ def drawn():
     return [torch.randn(2, 1, size, 8, generator=generator).requires_grad_() for size in (40, 60, 60)]
 
 
-@pytest.mark.parametrize('chunk', [2**21, 2 * 60 * 7, 1])
+@pytest.mark.parametrize('chunk', [2**22, 2 * 60 * 7, 1])
 def test_dropout_by_chunks_is_dropout_on_the_weights(chunk, monkeypatch):
     """With the masks of dropout known, outputs and gradients equal the formula's."""
     monkeypatch.setattr(attention, 'CHUNK_WEIGHTS', chunk)

@@ -304,3 +304,14 @@ def test_codes_made_for_inference_serve_training():
     with torch.inference_mode():
         track(network, images(2, (96, 64)))
     track(network.train(), images(2, (96, 64)))[1].multimasks_high.sum().backward()
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_bfloat16_autocast(train):
+    network = tiny_sam2_network(memory_dropout=0.).train(train)
+    wanted = track(network, images(2))[1]
+    with torch.autocast('cpu', torch.bfloat16):
+        found = track(network, images(2))[1]
+    assert found.masks_low.dtype == torch.bfloat16 and found.masks_high.dtype == torch.float32
+    assert (found.masks_high - wanted.masks_high).abs().max() < 0.05 * wanted.masks_high.abs().max()
+    found.masks_high.sum().backward()

@@ -3,12 +3,13 @@ import hashlib
 
 import pytest
 import torch
-from tiny_sam2 import TINY_TRUNK, tiny_sam2_network
+from tiny_sam2 import TINY, TINY_TRUNK, tiny_sam2_network
 from torch import nn
 
 from maskforge.checkpoints import load_weights
 from maskforge.models.sam2 import HieraTrunkLayout, HuggingFaceSAM2Layout, OfficialSAM2Layout, write_official
 from maskforge.models.sam2.network import SAM2Network
+from maskforge.registry import MODELS
 
 OFFICIAL, HF, TRUNK = OfficialSAM2Layout(), HuggingFaceSAM2Layout(), HieraTrunkLayout()
 # parameters of 2.1, entries of 2.1 and 2.0, digest of the sorted "name shape" lines of either file
@@ -135,3 +136,13 @@ def test_position_codes_of_single_tokens_are_dropped(network, tmp_path, engine_l
     other.init_weights()
     assert torch.equal(before, other.image_encoder.trunk.pos_embed)
     assert any('dropped, other shape: pos_embed: (1, 3136, 8)' in line for line in engine_log)
+
+
+def test_the_registered_model(network):
+    """What a model keeps beside its network is of no concern to a layout."""
+    model = MODELS.build(dict(type='SAM2', network=TINY))
+    report = load_weights(model, dict(model=OFFICIAL.from_ours(network.state_dict(), network)), min_matched=1.)
+    assert report.layout == 'OfficialSAM2Layout' and not report.unexpected and not report.mismatched
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in model.network.state_dict().items())
+    assert OFFICIAL.from_ours(model.state_dict(), model).keys() == OFFICIAL.from_ours(network.state_dict(),
+                                                                                     network).keys()

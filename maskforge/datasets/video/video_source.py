@@ -3,7 +3,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from mmengine.logging import print_log
@@ -15,6 +15,7 @@ from .name_lists import select_names
 Segment = np.ndarray | dict | None
 
 
+@runtime_checkable
 class Segments(Protocol):
     """Masks of one video."""
 

@@ -32,7 +32,7 @@ class VideoWriter:
         ImportError: ``'h264'`` without PyAV.
     """
 
-    def __init__(self, path: str | Path, *, fps: float = 24.0, codec: str = 'auto', crf: int = 20) -> None:
+    def __init__(self, path: str | Path, *, fps: float | int = 24.0, codec: str = 'auto', crf: int = 20) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != '.mp4':
             raise ValueError(f'{path}: videos are written as MP4; the file name must end in .mp4.')
@@ -84,7 +84,7 @@ class VideoWriter:
 class _AvFile:
     """H.264 through PyAV."""
 
-    def __init__(self, path: Path, width: int, height: int, fps: float, crf: int) -> None:
+    def __init__(self, path: Path, width: int, height: int, fps: float | int, crf: int) -> None:
         import av
         self._frame: Any = av.VideoFrame
         self._container = av.open(str(path), 'w', format='mp4')
@@ -104,7 +104,7 @@ class _AvFile:
 class _CvFile:
     """MPEG-4 part 2 through OpenCV; its quality cannot be set."""
 
-    def __init__(self, path: Path, width: int, height: int, fps: float, crf: int) -> None:
+    def __init__(self, path: Path, width: int, height: int, fps: float | int, crf: int) -> None:
         self._file = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, (width, height))
         if not self._file.isOpened():
             raise OSError(f'{path}: this OpenCV cannot write MP4; pip install maskforge[video] brings PyAV.')

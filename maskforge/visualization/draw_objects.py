@@ -11,7 +11,7 @@ from .canvas import Canvas, enlarged_copy
 from .palette import Color, distinct_color
 
 
-def object_color(object_id: int, palette: Sequence[Color] | str | None = None) -> Color:
+def object_color(object_id: int, palette: Sequence[Color] | np.ndarray | str | None = None) -> Color:
     """RGB colour of an object.
 
     Args:
@@ -31,13 +31,13 @@ def object_color(object_id: int, palette: Sequence[Color] | str | None = None) -
 def draw_objects(image: np.ndarray,
                  masks: Mapping[int, dict | np.ndarray | None],
                  *,
-                 palette: Sequence[Color] | str | None = None,
+                 palette: Sequence[Color] | np.ndarray | str | None = None,
                  alpha: float = 0.45,
                  contours: bool = True,
                  line_width: int | None = None,
                  show_ids: bool = True,
                  font_size: int | None = None,
-                 points: Mapping[int, Sequence[tuple[float, float, int]]] | None = None,
+                 points: Mapping[int, Sequence[tuple[float | int, float | int, int]]] | None = None,
                  min_side: int = 0) -> np.ndarray:
     """Return a copy of a frame with its objects drawn on it.
 

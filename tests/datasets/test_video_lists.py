@@ -48,7 +48,7 @@ def test_number_annotations_and_exclusions(folder, tmp_path):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    (dict(val_fraction=0), 'val_fraction=0: a share between 0 and 1'),
+    (dict(val_fraction=0.0), 'val_fraction=0.0: a share between 0 and 1'),
     (dict(val_fraction=1.5), r'val_fraction=1.5'),
     (dict(num_val=21), 'num_val=21: of 21 videos, 1 to 20'),
     (dict(num_val=0), 'num_val=0'),

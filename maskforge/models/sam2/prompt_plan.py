@@ -1,5 +1,6 @@
 """Which frames of a clip get which prompts: one draw for all objects of a batch, and for all processes."""
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -75,8 +76,7 @@ def draw_plan(generator: np.random.Generator, settings: PhaseSettings, num_frame
 
 
 def _of_an_image(settings: PhaseSettings) -> PhaseSettings:
-    changes = dict(prob_to_use_pt_input=1., num_init_cond_frames=1, num_frames_to_correct=1)
-    return PhaseSettings(**{**settings.__dict__, **changes})
+    return replace(settings, prob_to_use_pt_input=1., num_init_cond_frames=1, num_frames_to_correct=1)
 
 
 def _check_length(settings: PhaseSettings, num_frames: int) -> None:
@@ -86,7 +86,7 @@ def _check_length(settings: PhaseSettings, num_frames: int) -> None:
                              f'{getattr(settings, name)}: lower it, or take longer clips.')
 
 
-def _choice(generator: np.random.Generator, frames, count: int) -> tuple[int, ...]:
+def _choice(generator: np.random.Generator, frames: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(generator.choice(list(frames), count, replace=False).tolist())
 
 

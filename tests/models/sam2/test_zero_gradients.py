@@ -2,14 +2,11 @@ import sys
 
 import pytest
 import torch
-import torch.distributed as torch_dist
 import torch.multiprocessing as processes
-from tiny_clips import ALWAYS, ONE_FRAME, gradients, losses_of, tiny_batch, tiny_sam2, total
+from sam2_processes import CASES, train_rank
+from tiny_clips import ALWAYS, gradients, losses_of, tiny_batch, tiny_sam2, total
 
-from maskforge.engine.model_wrapper import MMDistributedDataParallel
 from maskforge.models.sam2.zero_gradients import with_zero_gradients
-
-CASES = {kind: dict(prompts={**ALWAYS[kind], **ONE_FRAME, 'num_correction_pt_per_frame': 1}) for kind in ALWAYS}
 
 
 def test_the_value_stays_and_every_parameter_has_a_gradient():
@@ -35,32 +32,11 @@ def test_a_step_of_true_masks_alone_can_be_taken():
     assert found.keys() == dict(model.named_parameters()).keys() and not any(value.any() for value in found.values())
 
 
-def _rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch_dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
-    results = {}
-    for kind, settings in CASES.items():
-        model = tiny_sam2(**settings, objects_per_chunk=1)
-        wrapped = MMDistributedDataParallel(model)
-        for frames in (2, 1, 2):  # clips, images: other parameters each time
-            model.zero_grad(set_to_none=True)
-            # the first process has one object, the second has two
-            batch = tiny_batch(frames, (1 + rank,), seed=rank)
-            torch.manual_seed(rank)
-            data = model.data_preprocessor(batch, True)
-            losses = wrapped(**data, mode='loss')
-            total(losses).backward()
-        results[kind] = {name: parameter.grad for name, parameter in model.named_parameters()}
-        results[f'{kind} generator'] = model.random_state()
-    torch.save(results, f'{folder}/{rank}.pt')
-    torch_dist.destroy_process_group()
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='gloo over a file')
 def test_two_processes(tmp_path):
     """Every parameter has a gradient on every step, the same on both, that of all objects together."""
-    processes.spawn(_rank, (str(tmp_path),), nprocs=2)
+    processes.spawn(train_rank, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     for kind, settings in CASES.items():
         assert all(value is not None for value in first[kind].values())

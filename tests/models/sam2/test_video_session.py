@@ -54,7 +54,7 @@ def test_results_come_frame_by_frame_at_the_size_of_the_video(network):
     assert all(result.object_ids == ('cat', 'dog') and result.masks.shape == (2, *SIZE) for result in found)
     torch.testing.assert_close(found[0].logits[:1], first.logits)
     assert found[2].instance_masks().to_bitmaps().tolist() == found[2].masks.tolist()
-    assert 0 < found[1].scores.min() and found[1].scores.max() < 1
+    assert found[1].scores.min() > 0 and found[1].scores.max() < 1
 
 
 def test_a_mask_is_taken_as_it_is(network):
@@ -116,7 +116,7 @@ def test_a_stream_gives_what_a_sequence_gives(network):
     same(streamed, run(long))
     with pytest.raises(IndexError, match='stands at frame 3, frame 1 is gone'):
         session.track(1)
-    with pytest.raises(IndexError, match='frame 4 does not exist|stands at frame 3'):
+    with pytest.raises(IndexError, match=r'frame 4 does not exist|stands at frame 3'):
         session.track(4)
 
 
@@ -208,7 +208,11 @@ def test_a_correction_changes_the_frames_behind_it(network, as_conditioning):
     after = run(session, start_frame=3)
     assert not torch.allclose(after[3].logits, before[3].logits)
     assert (2 in session._objects[1].bank.conditioning) == as_conditioning
-    torch.testing.assert_close(run(session)[1].logits, before[1].logits) if not as_conditioning else None
+    # a click on a frame that was prompted and tracked sees the memory: it is a correction as well
+    session.track(0)
+    again = session.add_points_or_box(0, 1, **POINT)
+    fresh = open_video(network).add_points_or_box(0, 1, **POINT)
+    assert not torch.equal(again.logits, fresh.logits)
 
 
 def test_objects_can_be_removed_and_all_forgotten(network):
@@ -219,8 +223,7 @@ def test_objects_can_be_removed_and_all_forgotten(network):
 
     session = both(open_video(network))
     whole = run(both(open_video(network)))
-    for result in session.propagate(max_frames=2):
-        pass
+    assert len(list(session.propagate(max_frames=2))) == 2
     session.remove_object(1)
     assert session.object_ids == (2,)
     for result in session.propagate(2):

@@ -1,7 +1,5 @@
 """From the config of a data loader to a loader whose order and randomness can be taken up anywhere."""
 import copy
-import gc
-import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 from maskforge.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 
 from .keyed_sampler import KeyedSampler, SkippingBatchSampler
+from .loader_workers import EndingDataLoader, init_worker
 from .model_preparation import accepts_argument
 from .seeded_dataset import SeededDataset
 
@@ -44,8 +43,8 @@ def build_dataloader(cfg: DataLoader | dict, *, seed: int, evaluation: bool = Fa
         print_log('persistent_workers=True has no effect with num_workers=0 and is left out', 'current', 30)
     if not cfg.get('num_workers'):
         cfg.pop('prefetch_factor', None)
-    return DataLoader(**batching, collate_fn=collate_fn, generator=generator,
-                      worker_init_fn=partial(_init_worker, then=init_fn), **cfg)
+    return EndingDataLoader(**batching, collate_fn=collate_fn, generator=generator,
+                            worker_init_fn=partial(init_worker, then=init_fn), **cfg)
 
 
 def with_epoch_length(cfg: DataLoader | dict, iterations: int) -> dict:
@@ -183,16 +182,3 @@ def _build_function(cfg: Any, key: str) -> Callable | None:
     kind = cfg.pop('type')
     function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
     return partial(function, **cfg) if cfg else function
-
-
-def _init_worker(worker_id: int, then: Callable | None = None) -> None:
-    """Prepare a worker: one thread, and signals left to the main process, which saves a checkpoint first."""
-    torch.set_num_threads(1)
-    # what was there before the fork is left alone by the garbage collector, whose marks would copy every page of it
-    # (50 MB a worker for the imported modules alone)
-    gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # a cluster's first SIGTERM goes to every process; only the second one ends a worker
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    if then is not None:
-        then(worker_id)

@@ -1,6 +1,6 @@
 """Named images in, data samples out: the step that the Inferencer and the batch job share."""
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.config import Config
@@ -21,6 +21,7 @@ TRUTH_STEPS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'SemSegToInstances'
 IMAGE_STEPS = {'SAM2': [dict(type='PackDetInputs')]}
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Two steps, so that reading the next images can overlap with predicting the present ones."""
 

@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/schedules/mask2former_shapes.py', '../_base_/default_runtime.py'
 ]
 
-model = dict(mode='semantic', num_classes=7)
+model = dict(mode='semantic', num_classes=7, no_object_weight=0.3)
 train_dataloader = dict(batch_size=4)
 default_hooks = dict(
     logger=dict(interval=50),

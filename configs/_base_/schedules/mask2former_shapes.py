@@ -1,7 +1,7 @@
 """Some minutes on two CPU cores for the thin Mask2Former on the drawn shapes."""
-epochs = 12
+epochs = 14
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=3)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=7)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
@@ -11,7 +11,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=6e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=1.0, norm_type=2),
     paramwise_cfg=dict(norm_decay_mult=0., embedding_decay_mult=0.))
 auto_scale_lr = dict(enable=False, base_batch_size=4)

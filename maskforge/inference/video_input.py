@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskforge.formats.video_file import VIDEO_SUFFIXES
 from maskforge.inference.image_list import list_images
 
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 DEFAULT_FPS = 24.
 
 
@@ -104,7 +104,7 @@ def open_frames(path: str | Path) -> FrameFolder | VideoFile:
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: neither a folder nor a file with one of :data:`VIDEO_SUFFIXES`.
+        ValueError: neither a folder nor a file with one of :data:`~maskforge.formats.video_file.VIDEO_SUFFIXES`.
     """
     path = Path(path).expanduser()
     if path.is_dir():

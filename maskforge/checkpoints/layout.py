@@ -1,7 +1,10 @@
 """The interface of a public weight layout: how another library names the tensors of one of our models."""
+import difflib
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+
+from maskforge.registry import CHECKPOINT_LAYOUTS
 
 
 class CheckpointLayout(ABC):
@@ -12,9 +15,11 @@ class CheckpointLayout(ABC):
 
     Attributes:
         models: names of the model classes, as registered in ``MODELS``.
+        container: key of the layout's files under which their weights lie; None is the top level.
     """
 
     models: tuple[str, ...] = ()
+    container: str | None = None
 
     @abstractmethod
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
@@ -31,3 +36,21 @@ class CheckpointLayout(ABC):
     def fits(self, model: nn.Module) -> bool:
         """Whether the layout speaks of this model."""
         return bool({base.__name__ for base in type(model).__mro__} & set(self.models))
+
+
+def find_layout(name: str, model: nn.Module) -> CheckpointLayout:
+    """Return the registered layout of that name.
+
+    Raises:
+        ValueError: there is none, or it is of other models; the message lists those of ``model``.
+    """
+    CHECKPOINT_LAYOUTS.import_from_location()
+    known = {key: cls() for key, cls in CHECKPOINT_LAYOUTS.module_dict.items()}
+    fitting = sorted(key for key, layout in known.items() if layout.fits(model))
+    allowed = f'{type(model).__name__} has {", ".join(fitting) or "none"}.'
+    if name not in known:
+        near = difflib.get_close_matches(name, fitting, n=1, cutoff=0.6)
+        raise ValueError(f"there is no layout '{name}'{f'; did you mean {near[0]}?' if near else '.'} {allowed}")
+    if name not in fitting:
+        raise ValueError(f'{name} is a layout of {", ".join(known[name].models)}; {allowed}')
+    return known[name]

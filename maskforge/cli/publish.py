@@ -11,6 +11,8 @@ def parser() -> argparse.ArgumentParser:
                                      'meta data, and put the start of its sha256 into its name.')
     parser.add_argument('checkpoint')
     parser.add_argument('out', help='name to build on, ending in .pth or .safetensors')
+    parser.add_argument('--layout', metavar='NAME', help='write the names of another library, such as '
+                        'OfficialSAM2Layout; a wrong name lists those of the model')
     return parser
 
 
@@ -21,7 +23,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _publish(args: argparse.Namespace) -> int:
     from maskforge.checkpoints.publish import publish
-    print(f'{publish(args.checkpoint, args.out)} written')
+    model = None
+    if args.layout is not None:
+        from maskforge.inference.load_model import load_model
+        model, _ = load_model(args.checkpoint, device='cpu')
+    print(f'{publish(args.checkpoint, args.out, layout=args.layout, model=model)} written')
     return 0
 
 

@@ -70,6 +70,8 @@ class _Layout(CheckpointLayout):
 class OfficialDeformableDETRLayout(_Layout):
     """The release of the paper's authors; the ``args`` of its files are not read."""
 
+    container = 'model'
+
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
         """Whether the transformer is at the top level."""
         return 'transformer.level_embed' in state_dict
@@ -82,6 +84,8 @@ class OfficialDeformableDETRLayout(_Layout):
 @CHECKPOINT_LAYOUTS.register_module()
 class TAODeformableDETRLayout(OfficialDeformableDETRLayout):
     """TAO: the official names behind ``model.model.`` (its checkpoints) or ``model.``."""
+
+    container = 'state_dict'
 
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
         """Whether the transformer is behind one of the prefixes."""
@@ -138,6 +142,8 @@ class MMDetectionDeformableDETRLayout(_Layout):
     Its projections have no bias: ours are zero after reading, and not in written files (a warning says so where they
     are not zero, because the network is then another one).
     """
+
+    container = 'state_dict'
 
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
         """Whether the head has MMDetection's branches and the level codes are there."""

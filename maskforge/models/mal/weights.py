@@ -19,6 +19,7 @@ class MALLayout(CheckpointLayout):
     """
 
     models = ('MAL',)
+    container = 'state_dict'
 
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
         """Whether there is a student with a backbone, and it is not timm's."""
@@ -66,6 +67,7 @@ class MALBackboneLayout(CheckpointLayout):
     """The backbone alone under its own names: MAE, DeiT and FAN weights, for both networks."""
 
     models = ('MAL',)
+    container = 'model'
 
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
         """Whether there are blocks at the top level."""

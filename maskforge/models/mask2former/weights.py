@@ -79,6 +79,8 @@ class _Layout(CheckpointLayout):
 class OfficialMask2FormerLayout(_Layout):
     """The release of the paper's authors, on Detectron2; its first version's names are read as well."""
 
+    container = 'model'
+
     def matches(self, state_dict: State) -> bool:
         """Whether the predictor has its queries."""
         return any(f'sem_seg_head.predictor.{name}' in state_dict for name in QUERIES)
@@ -103,6 +105,7 @@ class TAOMask2FormerLayout(OfficialMask2FormerLayout):
     """
 
     backbone, library = 'model.backbone.', 'tao'
+    container = 'state_dict'
 
     def matches(self, state_dict: State) -> bool:
         """Whether the predictor is behind the prefix."""
@@ -127,6 +130,7 @@ class MMDetectionMask2FormerLayout(_Layout):
     """MMDetection 3, MMSegmentation (whose head is a ``decode_head``); files of MMDetection 2 are read as well."""
 
     library = 'mmdetection'
+    container = 'state_dict'
 
     def matches(self, state_dict: State) -> bool:
         """Whether one of the heads has Mask2Former's queries."""

@@ -45,6 +45,7 @@ class MMDetectionRCNNLayout(CheckpointLayout):
     """MMDetection 2.x and 3.x: the names are ours. Older parts of its files that we do not have are left out."""
 
     models = DETECTORS
+    container = 'state_dict'
 
     def matches(self, state_dict: dict[str, Tensor]) -> bool:
         """Whether these are MMDetection's (and our own) names."""

@@ -3,16 +3,11 @@
 Our names are the official ones but for two linear maps per block of the trunk, and behind ``network.`` in a model.
 A 2.0 file in a 2.1 model (or the other way round) lacks, or has more by, three tensors: the report names them.
 """
-import io
-import os
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from maskforge.checkpoints.layout import CheckpointLayout
 from maskforge.checkpoints.name_rules import inverse_rules, rename
-from maskforge.formats.atomic_file import write_atomically
 from maskforge.models.sam2.network import SAM2Network
 from maskforge.models.sam2.public_names import HF_RULES, OFFICIAL_RULES
 from maskforge.registry import CHECKPOINT_LAYOUTS
@@ -33,6 +28,7 @@ class OfficialSAM2Layout(CheckpointLayout):
     """The release (``{'model': ...}``), and what its trainer writes."""
 
     models = ('SAM2', 'SAM2Network')
+    container = 'model'
 
     def matches(self, state_dict: State) -> bool:
         """Whether decoder and trunk have the release's names."""
@@ -63,6 +59,8 @@ class OfficialSAM2Layout(CheckpointLayout):
 @CHECKPOINT_LAYOUTS.register_module()
 class HuggingFaceSAM2Layout(OfficialSAM2Layout):
     """transformers 5: ``Sam2VideoModel``, which the files on the hub are of, and ``Sam2Model`` without memory."""
+
+    container = None
 
     def matches(self, state_dict: State) -> bool:
         """Whether the prompt encoder has transformers' names."""
@@ -120,21 +118,6 @@ class HieraTrunkLayout(CheckpointLayout):
         """Return the tensors as in the release's whole files."""
         back = inverse_rules(OFFICIAL_RULES)
         return {rename(TRUNK + name, back): value for name, value in state_dict.items()}
-
-
-def write_official(model: nn.Module, path: str | os.PathLike) -> Path:
-    """Write the network's weights as the release does: ``{'model': ...}`` under its names.
-
-    Args:
-        model: a ``SAM2`` or its network.
-
-    Returns:
-        The path.
-    """
-    weights = OfficialSAM2Layout().from_ours(model.state_dict(), model)
-    buffer = io.BytesIO()
-    torch.save(dict(model={name: value.detach().cpu().contiguous() for name, value in weights.items()}), buffer)
-    return write_atomically(Path(path), lambda stream: stream.write(buffer.getvalue()))
 
 
 def _prefix(model: nn.Module) -> str:

@@ -7,7 +7,7 @@ from tiny_sam2 import TINY, TINY_TRUNK, tiny_sam2_network
 from torch import nn
 
 from maskforge.checkpoints import load_weights
-from maskforge.models.sam2 import HieraTrunkLayout, HuggingFaceSAM2Layout, OfficialSAM2Layout, write_official
+from maskforge.models.sam2 import HieraTrunkLayout, HuggingFaceSAM2Layout, OfficialSAM2Layout
 from maskforge.models.sam2.network import SAM2Network
 from maskforge.registry import MODELS
 
@@ -70,18 +70,6 @@ def test_there_and_back(layout, whole, network):
 def test_own_names_are_of_no_layout(network):
     for state in (network.state_dict(), Model(network).state_dict()):
         assert not OFFICIAL.matches(state) and not HF.matches(state)
-
-
-def test_written_as_the_release_writes(network, tmp_path):
-    path = write_official(Model(network), tmp_path / 'tuned.pt')
-    state = torch.load(path, weights_only=True)
-    assert state.keys() == {'model'}
-    assert 'image_encoder.trunk.blocks.0.mlp.layers.0.weight' in state['model']
-    other = tiny_sam2_network(seed=1)
-    assert load_weights(other, path, min_matched=1.).complete
-    images = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        assert torch.equal(network.eval().encode_images(images).s4, other.eval().encode_images(images).s4)
 
 
 def test_a_file_of_the_other_version_is_told(network):

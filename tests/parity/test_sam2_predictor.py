@@ -7,21 +7,16 @@ frames that looked at memories, and 1e-4 for those that did not.
 import numpy as np
 import pytest
 import torch
-from tiny_sam2 import TINY, TINY_TRUNK
-from torch import nn
+from sam2_twins import SIDE, ours_like, their_video_model
 from torch.nn import functional as F
 
-from maskforge.checkpoints import load_weights
 from maskforge.models.sam2.image_predictor import ImagePredictor
-from maskforge.models.sam2.network import SAM2Network
 from maskforge.models.sam2.video_predictor import VideoPredictor
 
-transformers = pytest.importorskip('transformers')
 Sam2VideoInferenceSession = pytest.importorskip(
     'transformers.models.sam2_video.modeling_sam2_video').Sam2VideoInferenceSession
 
-SIDE, FRAMES = 64, 4
-SIZES = {**TINY, 'image_size': SIDE, 'hidden_dim': 128, 'memory_dim': 64}
+FRAMES = 4
 CLICKS = dict(point_coords=[[30., 20.], [60., 50.]], point_labels=[1, 0])
 CLICK = dict(point_coords=[[40., 30.]], point_labels=[1])
 BOX = [10., 12., 45., 55.]
@@ -29,43 +24,8 @@ BOX = [10., 12., 45., 55.]
 
 @pytest.fixture(scope='module')
 def models():
-    torch.manual_seed(3)
-    width, stages = SIZES['hidden_dim'], TINY_TRUNK['stages']
-    channels = [TINY_TRUNK['embed_dim'] * 2**level for level in range(4)]
-    trunk = transformers.Sam2HieraDetConfig(
-        hidden_size=channels[0], num_attention_heads=1, image_size=[SIDE, SIDE], blocks_per_stage=list(stages),
-        embed_dim_per_stage=channels, num_attention_heads_per_stage=[1, 2, 4, 8],
-        window_size_per_stage=list(TINY_TRUNK['window_spec']),
-        global_attention_blocks=list(TINY_TRUNK['global_att_blocks']),
-        window_positional_embedding_background_size=list(TINY_TRUNK['window_pos_embed_bkg_spatial_size']))
-    vision = transformers.Sam2VisionConfig(
-        backbone_config=trunk, backbone_channel_list=channels[::-1], fpn_hidden_size=width,
-        backbone_feature_sizes=[[SIDE // stride] * 2 for stride in (4, 8, 16)])
-    theirs = transformers.Sam2VideoModel(transformers.Sam2VideoConfig(
-        vision_config=vision, prompt_encoder_config=dict(hidden_size=width, image_size=SIDE), image_size=SIDE,
-        mask_decoder_config=dict(hidden_size=width, mlp_dim=SIZES['decoder_mlp'], iou_head_hidden_dim=width,
-                                 num_attention_heads=SIZES['decoder_heads'], dynamic_multimask_via_stability=False),
-        memory_attention_hidden_size=width, memory_attention_num_layers=SIZES['memory_layers'],
-        memory_attention_feed_forward_hidden_size=SIZES['memory_feedforward'], memory_encoder_hidden_size=width,
-        memory_attention_rope_feat_sizes=[SIDE // 16] * 2, memory_encoder_output_channels=SIZES['memory_dim'],
-        mask_downsampler_embed_dim=width, memory_fuser_embed_dim=width,
-        memory_fuser_intermediate_dim=4 * width)).eval()
-    draw_weights(theirs)
-    ours = SAM2Network(**SIZES).eval()
-    assert load_weights(ours, theirs.state_dict()).complete
-    return theirs, ours
-
-
-@torch.no_grad()
-def draw_weights(model: nn.Module) -> None:
-    for name, tensor in model.named_parameters():
-        if name.endswith('scale') or tensor.ndim < 2:
-            tensor.add_(0.2 * torch.randn_like(tensor))
-        elif 'embed' in name or 'token' in name:
-            tensor.copy_(0.3 * torch.randn_like(tensor))
-    model.prompt_encoder.shared_embedding.positional_embedding.copy_(model.shared_image_embedding.positional_embedding)
-    # objects are seen
-    model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(4)
+    theirs = their_video_model()
+    return theirs, ours_like(theirs)
 
 
 def video():

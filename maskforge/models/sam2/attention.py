@@ -26,6 +26,8 @@ class Attention(nn.Module):
         super().__init__()
         inner_dims, memory_dims = inner_dims or embed_dims, memory_dims or embed_dims
         self.num_heads, self.dropout = num_heads, dropout
+        # operator sets of ONNX below 14 have none: layers.attention.make_attention_explicit
+        self.fused_attn = True
         self.q_proj = nn.Linear(embed_dims, inner_dims)
         self.k_proj = nn.Linear(memory_dims, inner_dims)
         self.v_proj = nn.Linear(memory_dims, inner_dims)
@@ -38,10 +40,11 @@ class Attention(nn.Module):
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Float[Tensor, 'N H _ D']]:
         projected = self.q_proj(query), self.k_proj(key), self.v_proj(value)
-        return [x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in projected]
+        return [x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in projected]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        attended = attend(q, k, v, dropout=self.dropout if self.training else 0.)
+        dropout = self.dropout if self.training else 0.
+        attended = attend(q, k, v, dropout=dropout) if self.fused_attn else _attend_in_full(q, k, v, dropout)
         return self.out_proj(attended.transpose(1, 2).flatten(-2))
 
 
@@ -81,4 +84,4 @@ def attend(q: Float[Tensor, 'N H Q D'], k: Float[Tensor, 'N H S D'], v: Float[Te
 
 def _attend_in_full(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     weights = (q * q.shape[-1]**-0.5 @ k.transpose(-2, -1)).softmax(-1)
-    return F.dropout(weights, dropout).to(v.dtype) @ v
+    return (F.dropout(weights, dropout) if dropout else weights).to(v.dtype) @ v

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maskforge.models.sam2.hole_filling import remove_small_regions
-from maskforge.models.sam2.image_predictor import LOGIT_LIMIT, ImagePredictor
+from maskforge.models.sam2.image_predictor import ImagePredictor
 from maskforge.models.sam2.input_scaling import bgr_tensor
 from maskforge.models.sam2.network import SAM2Network
 from maskforge.models.sam2.point_grids import CropBox, crop_boxes, layer_grids
+from maskforge.models.sam2.prompt_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.stability import stability_scores
 from maskforge.models.sam2.structures import Prompts
 from maskforge.models.sam2.user_prompts import POSITIVE

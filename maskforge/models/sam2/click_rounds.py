@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from maskforge.models.sam2.center_click import center_click
-from maskforge.models.sam2.image_predictor import LOGIT_LIMIT, ImagePredictor
+from maskforge.models.sam2.image_predictor import ImagePredictor
+from maskforge.models.sam2.prompt_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.structures import Prompts
 from maskforge.structures import InstanceMasks
 

@@ -69,4 +69,4 @@ def without_overlaps(masks: Float[Tensor, 'N 1 H W']) -> Float[Tensor, 'N 1 H W'
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
     """``values[n, index[n]]``, its dimension kept."""
-    return values[torch.arange(len(index), device=index.device), index][:, None]
+    return values[torch.arange(index.shape[0], device=index.device), index][:, None]

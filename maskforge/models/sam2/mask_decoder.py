@@ -67,7 +67,7 @@ class MaskDecoder(nn.Module):
             tokens, dense: of the prompt encoder.
         """
         own = [part.weight for part in (self.obj_score_token, self.iou_token, self.mask_tokens) if part is not None]
-        own = torch.cat(own).expand(len(tokens), -1, -1)
+        own = torch.cat(own).expand(tokens.shape[0], -1, -1)
         tokens, image = self.transformer(features.s16 + dense, position, torch.cat((own, tokens), 1))
         scored = int(self.obj_score_token is not None)
         mask_tokens = tokens[:, scored + 1:scored + 1 + NUM_MASKS]
@@ -79,7 +79,7 @@ class MaskDecoder(nn.Module):
     def _object_scores(self, token: Float[Tensor, 'N C']) -> Float[Tensor, 'N 1']:
         if self.pred_obj_score_head is None:
             # always visible
-            return token.new_full((len(token), 1), 10.)
+            return token.new_full((token.shape[0], 1), 10.)
         return self.pred_obj_score_head(token)
 
     def _upscaled(self, image: Float[Tensor, 'N C h w'], features: ImageFeatures) -> Float[Tensor, 'N _ _ _']:
@@ -91,4 +91,4 @@ class MaskDecoder(nn.Module):
 
     def _masks(self, tokens: Float[Tensor, 'N 4 C'], image: Float[Tensor, 'N C8 H4 W4']) -> Float[Tensor, 'N 4 H4 W4']:
         weights = torch.stack([mlp(token) for mlp, token in zip(self.output_hypernetworks_mlps, tokens.unbind(1))], 1)
-        return (weights @ image.flatten(2)).unflatten(2, image.shape[-2:])
+        return (weights @ image.flatten(2)).reshape(image.shape[0], NUM_MASKS, *image.shape[-2:])

@@ -2,8 +2,9 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from maskforge.models.sam2.layer_norm_2d import LayerNorm2d
 from maskforge.models.sam2.structures import Prompts
@@ -62,7 +63,7 @@ class PromptEncoder(nn.Module):
         if points is None:
             points, labels = self._padding(num_objects)
         _check(prompts, num_objects, size)
-        return self._tokens(points, labels, size), self._dense(prompts.masks, num_objects, size)
+        return self.tokens(points, labels, size), self._dense(prompts.masks, num_objects, size)
 
     def grid(self, size: tuple[int, int]) -> Float[Tensor, '1 C h w']:
         """Return the code of every place of a map of ``size`` (h, w)."""
@@ -77,12 +78,13 @@ class PromptEncoder(nn.Module):
         return (torch.zeros(num_objects, 1, 2, device=weight.device),
                 torch.full((num_objects, 1), -1, dtype=torch.long, device=weight.device))
 
-    def _tokens(self, points: Tensor, labels: Tensor, size: tuple[int, int]) -> Float[Tensor, 'N T C']:
-        none, none_label = self._padding(len(points))
+    def tokens(self, points: Float[Tensor, 'N P 2'], labels: Int[Tensor, 'N P'],
+               size: tuple[int, int]) -> Float[Tensor, 'N T C']:
+        """Return P + 1 tokens, the last one of padding; ``size``: h, w."""
         # points are pixel indices: half a pixel leads to their centres
-        position = torch.cat((points.float() + 0.5, none), 1)
+        position = F.pad(points.float() + 0.5, (0, 0, 0, 1))
         position = position / position.new_tensor((size[1] * 16, size[0] * 16))
-        labels = torch.cat((labels.long(), none_label), 1)
+        labels = F.pad(labels.long(), (0, 1), value=-1)
         learnt = torch.cat((self.not_a_point_embed.weight, *(label.weight for label in self.point_embeddings)))
         return self.pe_layer(position) * (labels >= 0)[..., None] + learnt[labels + 1]
 

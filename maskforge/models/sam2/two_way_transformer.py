@@ -58,13 +58,13 @@ class TwoWayTransformer(nn.Module):
     def forward(self, image: Float[Tensor, 'N C h w'], position: Float[Tensor, '1 C h w'],
                 tokens: Float[Tensor, 'N T C']) -> tuple[Float[Tensor, 'N T C'], Float[Tensor, 'N C h w']]:
         """Return tokens and image; the tokens' first content is their position code."""
-        size = image.shape[-2:]
+        shape = image.shape
         image, position = (x.flatten(2).transpose(1, 2) for x in (image, position))
         token_position = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_position, position)
         looked = self.final_attn_token_to_image(tokens + token_position, image + position, image)
-        return self.norm_final_attn(tokens + looked), image.transpose(1, 2).unflatten(2, size)
+        return self.norm_final_attn(tokens + looked), image.transpose(1, 2).reshape(image.shape[0], *shape[1:])
 
 
 def _narrow(embed_dims: int, num_heads: int) -> Attention:

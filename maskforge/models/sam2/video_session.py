@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from maskforge.models.sam2.frame_result import FrameResult, frame_logits
 from maskforge.models.sam2.frame_source import FrameSource
-from maskforge.models.sam2.image_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.memory_bank import MemoryBank
 from maskforge.models.sam2.memory_keeper import MemoryKeeper
 from maskforge.models.sam2.network import SAM2Network
+from maskforge.models.sam2.prompt_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.settings_override import settings_override
 from maskforge.models.sam2.structures import ImageFeatures, MaskOutput, Prompts
 from maskforge.models.sam2.tracked_object import FrameMask, TrackedObject

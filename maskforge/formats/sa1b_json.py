@@ -36,14 +36,15 @@ class Sa1bJson:
         data = read_json_dict(path)
         if not isinstance(data.get('annotations'), list):
             raise ValueError(f"{path} has no list 'annotations'; its keys: {', '.join(map(str, data)) or 'none'}.")
-        image = data.get('image') or {}
-        size = (int(image['height']), int(image['width'])) if {'height', 'width'} <= set(image) else None
-        loaded = cls(str(path), size)
+        loaded = cls(str(path), _size({} if data.get('image') is None else data['image'], path))
         for number, record in enumerate(data['annotations'], 1):
             if not isinstance(record, dict) or not isinstance(record.get('segmentation'), dict):
                 raise ValueError(f"{path}, annotation {number}: 'segmentation' must be an RLE (size and counts).")
-            loaded.lacking += int(min_iou > 0 and iou_key not in record)
-            if min_iou <= 0 or record.get(iou_key, min_iou) >= min_iou:
+            iou = record.get(iou_key) if min_iou > 0 else None
+            if not isinstance(iou, (int, float, type(None))):
+                raise ValueError(f'{path}, annotation {number}: {iou_key}={iou!r} is no number.')
+            loaded.lacking += int(min_iou > 0 and iou is None)
+            if iou is None or iou >= min_iou:
                 loaded.records[number] = record
         return loaded
 
@@ -57,3 +58,14 @@ class Sa1bJson:
             return rle.compress(self.records[object_id]['segmentation'])
         except (ValueError, TypeError) as error:
             raise ValueError(f'{self.path}, annotation {object_id}: {error}') from None
+
+
+def _size(image: object, path: str | Path) -> tuple[int, int] | None:
+    if not isinstance(image, dict):
+        raise ValueError(f"{path}: 'image' must be an object with height and width, not {image!r}.")
+    if not {'height', 'width'} <= image.keys():
+        return None
+    height, width = image['height'], image['width']
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise ValueError(f"{path}: 'image' has height={height!r}, width={width!r}; whole numbers are needed.")
+    return height, width

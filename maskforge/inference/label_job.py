@@ -25,6 +25,7 @@ from maskforge.inference.label_output import LabelOutput
 from maskforge.inference.label_record import failed_entry, label_entry
 from maskforge.inference.load_model import load_model
 from maskforge.inference.review_page import write_review
+from maskforge.models.sam2 import SAM2
 
 WARNING = 30
 
@@ -63,7 +64,7 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
         ``out``.
 
     Raises:
-        ValueError: no boxes or none that can be labelled, settings that contradict the started or finished job, another
+        ValueError: no boxes or none that can be labelled, a SAM 2 that is prompted by something else, settings that contradict the started or finished job, another
             job that writes ``out`` at this moment.
         FileNotFoundError: the input or all images are missing.
     """
@@ -75,6 +76,7 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
     table = read_boxes(ann_file, images_json, min_score=min_score, load_mask=load_mask)
     _flag_missing_images(table, Path(img_dir))
     loaded, cfg = (model, cfg) if isinstance(model, BaseModel) else load_model(model, weights=weights, device=device)
+    _check_prompts(loaded)
     settings.update(model=_identity(loaded, cfg, weights or model), boxes=_digest(ann_file),
                     images=images_json and _digest(images_json), img_dir=str(img_dir))
     out = Path(out)
@@ -88,6 +90,13 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
                                                  load_mask=load_mask), out, img_dir, review)
         barrier()
     return out
+
+
+def _check_prompts(model: BaseModel) -> None:
+    prompts = model.image_prompting.prompts if isinstance(model, SAM2) else None
+    if prompts not in (None, 'boxes'):
+        raise ValueError(f"model.test_cfg.prompts={prompts!r} gives no mask of every box, which is what labelling "
+                         "writes; set it to 'boxes' (--cfg-options model.test_cfg.prompts=boxes) or leave it out.")
 
 
 def _flag_missing_images(table: BoxTable, img_dir: Path) -> None:

@@ -87,6 +87,14 @@ def test_boxes_of_a_coco_file_get_masks_and_an_image_is_encoded_once(model, cfg,
         InstanceMasks.from_rles(masks[1]).to_bitmaps().mean(), abs=1e-3)
 
 
+@pytest.mark.parametrize('prompts', ['clicks', 'everything'])
+def test_labels_are_of_boxes(prompts, cfg, video, tmp_path):
+    model = MODELS.build(dict(type='SAM2', network=dict(TINY), test_cfg=dict(prompts=prompts)))
+    with pytest.raises(ValueError, match=f"test_cfg.prompts='{prompts}' gives no mask of every box.*prompts=boxes"):
+        label_boxes(model, boxes_file(tmp_path), video, tmp_path / 'out.json', cfg=cfg)
+    assert not (tmp_path / 'out.json').exists()
+
+
 def test_images_without_boxes_are_segmented_whole(model, cfg, video):
     model.image_prompting = type(model.image_prompting)(
         automatic=dict(points_per_side=3, pred_iou_thresh=0., stability_score_thresh=0.))

@@ -64,8 +64,8 @@ def label_boxes(model: str | Path | Config | BaseModel, ann_file: str | Path, im
         ``out``.
 
     Raises:
-        ValueError: no boxes or none that can be labelled, a SAM 2 that is prompted by something else, settings that contradict the started or finished job, another
-            job that writes ``out`` at this moment.
+        ValueError: no boxes or none that can be labelled, a SAM 2 that is prompted by something else, settings that
+            contradict the started or finished job, another job that writes ``out`` at this moment.
         FileNotFoundError: the input or all images are missing.
     """
     settings = dict(batch_size=batch_size, chunk_size=chunk_size, clip_to_box=clip_to_box, load_mask=load_mask,

@@ -51,7 +51,7 @@ def test_forms(wrap, options, every, ids, tmp_path):
     (dict(masklet=[[None]], fps=0), 'fps=0'),
     (dict(masklet=[[None]], fps='6'), "fps='6'"),
     (dict(masklet=[[None]], fps=[]), r'fps=\[\]'),
-    (dict(masklet=[[None, None]], masklet_id=[1]), r"'masklet_id' has 1 ids \(1 different ones\) for 2 objects a frame"),
+    (dict(masklet=[[None, None]], masklet_id=[1]), r"'masklet_id' has 1 ids \(1 different ones\) for 2 objects"),
     (dict(masklet=[[None, None]], masklet_id=[1, 1]), r"'masklet_id' has 2 ids \(1 different ones\)"),
     (dict(masklet=[[None, None]], masklet_id=[1, '2']), "ids in 'masklet_id' are of type int and str; whole numbers"),
     (dict(masklet=[[None]], masklet_id='a'), "ids in 'masklet_id' are of type str"),

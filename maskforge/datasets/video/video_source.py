@@ -89,6 +89,9 @@ class FolderSource:
                  truncate_video: int = -1) -> None:
         if not isinstance(sample_rate, int) or sample_rate < 1:
             raise ValueError(f'{type(self).__name__}: sample_rate={sample_rate!r}; a positive whole number is needed.')
+        if not isinstance(truncate_video, int) or (truncate_video < 1 and truncate_video != -1):
+            raise ValueError(f'{type(self).__name__}: truncate_video={truncate_video!r}; a positive whole number is '
+                             'needed, or -1 for all frames.')
         self.img_folder = require_folder(below(data_root, img_folder), 'img_folder')
         self.gt_folder = require_folder(below(data_root, gt_folder), 'gt_folder')
         self.sample_rate, self.truncate_video = sample_rate, truncate_video

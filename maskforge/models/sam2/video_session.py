@@ -5,6 +5,7 @@ frames go through the network together.
 """
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,8 @@ class VideoSession:
             This object's mask on this frame.
 
         Raises:
-            ValueError: bad prompts; see :class:`~maskforge.models.sam2.user_prompts.UserPrompts`.
+            ValueError: bad prompts, see :class:`~maskforge.models.sam2.user_prompts.UserPrompts`; an id of another
+                type than the other objects have.
             IndexError: no such frame.
         """
         if box is not None and not clear_old_points:
@@ -128,6 +130,7 @@ class VideoSession:
                                               box=box)
         if has_axis:
             raise ValueError('prompts of a video are of one object: point_coords (points, 2) and box (4,).')
+        self._check_id(object_id)
         features = self.source.features(frame)
         one = self._objects.get(object_id) or TrackedObject(MemoryBank())
         if not clear_old_points and frame in one.prompts:
@@ -145,13 +148,14 @@ class VideoSession:
         It replaces other prompts of the object on this frame and is taken as it is.
 
         Raises:
-            ValueError: another size than the frames have.
+            ValueError: another size than the frames have; an id of another type than the other objects have.
             IndexError: no such frame.
         """
         array = mask if isinstance(mask, Tensor) else torch.from_numpy(np.ascontiguousarray(mask))
         pixels = array.to(self._reader.device)
         if tuple(pixels.shape) != self.source.size:
             raise ValueError(f'the mask has the size {tuple(pixels.shape)}, the frames (h, w) = {self.source.size}.')
+        self._check_id(object_id)
         features = self.source.features(frame)
         resized = (pixels != 0).float()[None, None]
         if self.source.size != tuple(self.network.image_size):
@@ -229,6 +233,14 @@ class VideoSession:
     def reset(self) -> None:
         """Forget all objects; the video stays open."""
         self._objects.clear()
+
+    def _check_id(self, object_id: Hashable) -> None:
+        """1 and '1' are different keys, though hardly ever different objects."""
+        for known in self._objects:
+            numbers = isinstance(known, Integral) and isinstance(object_id, Integral)
+            if not numbers and type(known) is not type(object_id):
+                raise ValueError(f'object id {object_id!r} is of type {type(object_id).__name__}, but {known!r} of '
+                                 f'type {type(known).__name__}; the ids of a video are of one type.')
 
     def _prompted_frames(self) -> list[int]:
         prompted = [frame for one in self._objects.values() for frame in one.prompted_frames()]

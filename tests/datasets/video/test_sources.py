@@ -392,9 +392,10 @@ def test_frames_and_masks_of_other_names(davis):
         _png(davis).video(0)
 
 
-@pytest.mark.parametrize('settings', [dict(sample_rate=0), dict(sample_rate=1.5)])
+@pytest.mark.parametrize('settings', [dict(sample_rate=0), dict(sample_rate=1.5), dict(truncate_video=0),
+                                      dict(truncate_video=-2)])
 def test_settings_out_of_range(davis, settings):
-    with pytest.raises(ValueError, match='sample_rate'):
+    with pytest.raises(ValueError, match=next(iter(settings))):
         _png(davis, **settings)
 
 

@@ -324,3 +324,23 @@ def test_bad_prompts_and_videos_are_named(network):
     mixed.add_points_or_box(0, 1, **POINT)
     with pytest.raises(ValueError, match=r'frame 1 has the size \(h, w\) = \(20, 20\), the first one \(48, 80\)'):
         run(mixed)
+
+
+@pytest.mark.parametrize('first, second, told', [(1, '1', "object id '1' is of type str, but 1 of type int"),
+                                                 ('cat', 2, "object id 2 is of type int, but 'cat' of type str")])
+def test_ids_of_a_video_are_of_one_type(network, first, second, told):
+    session = open_video(network)
+    session.add_points_or_box(0, first, **POINT)
+    with pytest.raises(ValueError, match=told):
+        session.add_points_or_box(1, second, **POINT)
+    with pytest.raises(ValueError, match=told):
+        session.add_mask(1, second, disk(20, 20))
+    assert session.object_ids == (first,)
+
+
+def test_numpy_numbers_are_ids_too(network):
+    session = open_video(network)
+    session.add_points_or_box(0, 1, **POINT)
+    session.add_mask(1, np.int64(1), disk(20, 20))
+    session.add_mask(1, np.int64(2), disk(20, 20))
+    assert session.object_ids == (1, 2)

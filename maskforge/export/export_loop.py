@@ -34,7 +34,8 @@ class ExportLoop:
         checkpoint: weights to load; None: the runner's ``load_from`` or ``resume``.
         opset_version: operator set of the file; another one in the result is an error.
         exporter: ``'auto'``: torch's dynamo exporter for opset 18 and above, the TorchScript exporter below.
-        input_height, input_width: pixels; None: the scale of the test pipeline, rounded up to the pad divisor.
+        input_height, input_width: pixels; None: the model's ``input_size``, if it has one, or the scale of the test
+            pipeline, rounded up to the pad divisor.
         input_channel: 3, or 1 for a file that takes grey images and repeats the channel inside.
         batch_size: -1 leaves the batch dynamic.
         dynamic_size: leave height and width dynamic as well.
@@ -65,19 +66,27 @@ class ExportLoop:
         self.options = dict(on_cpu=on_cpu, dynamic_size=dynamic_size, opset_version=opset_version,
                             **(model_options or {}))
 
-    def run(self) -> ExportReport:
-        """Load, export, check; return the report.
+    def run(self) -> ExportReport | dict[str, ExportReport]:
+        """Load, export, check; return the report, or those of a model of several files by name.
+
+        The files of such a model are called ``<file>.<name>.onnx``.
 
         Raises:
             RuntimeError: torch or onnx refused, or the numerical check failed (the file is then named
                 ``*.failed.onnx``).
         """
-        model = self._model_with_weights()
-        spec = self._spec(model)
+        specs = self._specs(self._model_with_weights())
+        if isinstance(specs, ExportSpec):
+            return self._export(specs, self._target())
+        target = self._target()
+        return {name: self._export(spec, target.with_name(f'{target.stem}.{name}{target.suffix or ".onnx"}'))
+                for name, spec in specs.items()}
+
+    def _export(self, spec: ExportSpec, target: Path) -> ExportReport:
         if self.input_channel == 1:
             spec = with_grey_input(spec)
         preprocessing = Preprocessing.from_metadata(spec.metadata)
-        path = write_onnx(spec, self._target(), opset=self.opset_version, exporter=self.exporter)
+        path = write_onnx(spec, target, opset=self.opset_version, exporter=self.exporter)
         report = self._checked(spec, preprocessing, path)
         print_log(f'Exported {report.onnx_file} (opset {report.opset}, {path.stat().st_size / 2**20:.1f} MiB)'
                   if report.passed else f'Export of {path} failed', logger='current')
@@ -104,16 +113,21 @@ class ExportLoop:
             model.dataset_meta = dict((load_checkpoint(source).get('meta') or {}).get('dataset_meta') or {})
         return model.cpu().eval()
 
-    def _spec(self, model: nn.Module) -> ExportSpec:
+    def _specs(self, model: nn.Module) -> ExportSpec | dict[str, ExportSpec]:
         if not hasattr(model, 'export_spec'):
             raise ValueError(f'{type(model).__name__} cannot be exported: it has no export_spec(*, height, width, '
                              f'batch_size) method that returns a maskforge.structures.ExportSpec.')
         height, width = self._input_size(model)
         options = _accepted(model, self.options)
         with torch.no_grad():
-            spec = model.export_spec(height=height, width=width, batch_size=self.batch_size, **options)
+            found = model.export_spec(height=height, width=width, batch_size=self.batch_size, **options)
+        if isinstance(found, ExportSpec):
+            return self._with_facts(found, model, (height, width))
+        return {name: self._with_facts(spec, model, (height, width)) for name, spec in found.items()}
+
+    def _with_facts(self, spec: ExportSpec, model: nn.Module, size: tuple[int, int]) -> ExportSpec:
         rule = describe_preprocessing(model.data_preprocessor, self._test_pipeline(),
-                                      None if self.dynamic_size else (height, width))
+                                      None if self.dynamic_size else size)
         facts = dict(producer=f'maskforge {__version__}', task='unknown', preprocessing=rule.to_metadata(),
                      batch_size=self.batch_size, outputs=dict.fromkeys(spec.output_names, ''),
                      **class_facts(getattr(model, 'dataset_meta', None), self.runner.cfg))
@@ -124,7 +138,8 @@ class ExportLoop:
 
     def _input_size(self, model: nn.Module) -> tuple[int, int]:
         scale = find_resize(self._test_pipeline()).get('scale')
-        height, width = self.input_height, self.input_width
+        own = getattr(model, 'input_size', None) or (None, None)
+        height, width = self.input_height or own[0], self.input_width or own[1]
         if (height is None or width is None) and not scale:
             raise ValueError('export_cfg.input_height and input_width must be given: the test pipeline has no Resize '
                              'with a scale to take them from.')

@@ -22,7 +22,9 @@ class GreyInput(nn.Module):
 
 def with_grey_input(spec: ExportSpec) -> ExportSpec:
     """The same export with a first input of (B, 1, H, W); its metadata says so."""
-    images, *others = spec.example_inputs
     rule = {**spec.metadata.get('preprocessing', {}), 'channels': 1}
-    return replace(spec, module=GreyInput(spec.module).eval(), example_inputs=(images[:, :1], *others),
-                   metadata={**spec.metadata, 'preprocessing': rule})
+    grey = replace(spec, metadata={**spec.metadata, 'preprocessing': rule})
+    if spec.inputs_of is not None:  # another file of the model takes the images
+        return replace(grey, inputs_of=lambda images: spec.inputs_of(torch.cat([images] * 3, dim=1)))
+    images, *others = spec.example_inputs
+    return replace(grey, module=GreyInput(spec.module).eval(), example_inputs=(images[:, :1], *others))

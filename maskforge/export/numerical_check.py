@@ -49,13 +49,16 @@ def compare(spec: ExportSpec, path: Path, batches: Sequence[NamedBatch]) -> list
         batches: image names and float32 (B, 3, H, W) each.
     """
     session = open_session(path)
-    input_name = spec.input_names[0]
     found: list[OutputDifference] = []
     for images, array in batches:
+        batch = torch.from_numpy(array)
         with torch.no_grad():
-            wanted = [output.detach().cpu().numpy() for output in spec.module(torch.from_numpy(array))]
-        got = session.run(list(spec.output_names), {input_name: array})
-        found += compare_outputs(spec, images, wanted, got)
+            calls = [(batch,)] if spec.inputs_of is None else spec.inputs_of(batch)
+        for inputs in calls:
+            with torch.no_grad():
+                wanted = [output.detach().cpu().numpy() for output in spec.module(*inputs)]
+            given = dict(zip(spec.input_names, (value.numpy() for value in inputs)))
+            found += compare_outputs(spec, images, wanted, session.run(list(spec.output_names), given))
     return found
 
 

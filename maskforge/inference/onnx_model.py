@@ -56,6 +56,9 @@ class OnnxModel(BaseModel):
         if 'is_thing' in self.metadata:
             self._dataset_meta['is_thing'] = tuple(self.metadata['is_thing'])
         self._told_shrunk = False
+        if self.metadata.get('task') == 'promptable_segmentation':
+            raise ValueError(f'{path} is a part of SAM 2, which segments by prompts: use '
+                             f'maskforge.inference.OnnxImagePredictor(ENCODER, DECODER).')
         if self._segments:
             check_segment_outputs(self.output_names, self.metadata['postprocess']['mode'], path)
         else:

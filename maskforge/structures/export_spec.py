@@ -1,5 +1,5 @@
 """What a model hands to the exporter: a plain module, and all that the file must say about itself."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 @dataclass(frozen=True)
 class ExportSpec:
     """Contract between ``model.export_spec(...)`` and ``maskforge.export``.
+
+    A model of several files returns a dict of them by name; the first takes images.
 
     Attributes:
         module: takes ``example_inputs`` as positional tensors and returns a tuple of tensors, one per output name.
@@ -22,6 +24,8 @@ class ExportSpec:
         valid_output: name of the output whose positive entries mark valid rows of fixed-count outputs, or None.
         row_outputs: the outputs that have those rows (axis 1); empty: all that are not ``unordered``.
         unordered: names of outputs whose rows (axis 1) may change places together, such as queries; compared as sets.
+        inputs_of: how the numerical check gets inputs from a batch of images, for a module that takes something else: a
+            list of calls; None: the batch is the only input.
         plugins: custom operator domains that onnxruntime does not know; the numerical check is skipped and said so.
     """
 
@@ -36,4 +40,5 @@ class ExportSpec:
     valid_output: str | None = None
     row_outputs: tuple[str, ...] = ()
     unordered: tuple[str, ...] = ()
+    inputs_of: Callable[[Tensor], list[tuple[Tensor, ...]]] | None = None
     plugins: tuple[str, ...] = ()

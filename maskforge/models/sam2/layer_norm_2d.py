@@ -19,9 +19,9 @@ class LayerNorm2d(nn.Module):
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.eps = eps
+        self.normalized_shape, self.eps = (channels,), eps
 
     def forward(self, x: Float[Tensor, 'N C H W']) -> Float[Tensor, 'N C H W']:
         """Return the normalised map."""
         x = x.permute(0, 2, 3, 1)
-        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)

@@ -18,6 +18,7 @@ from maskforge.layers.freeze import freeze_modules
 from maskforge.models.sam2.chunks import sum_over_chunks
 from maskforge.models.sam2.clip_batch import ClipObjects, Clips, frame_features
 from maskforge.models.sam2.criterion import ClipCriterion, DecoderPass, LossSettings, read_loss_settings
+from maskforge.models.sam2.export import export_specs
 from maskforge.models.sam2.image_prediction import ImagePrompting, predict_images
 from maskforge.models.sam2.network import TRUNK, SAM2Network
 from maskforge.models.sam2.prompt_plan import PromptPlan, draw_noise, draw_plan
@@ -27,7 +28,7 @@ from maskforge.models.sam2.structures import ImageFeatures, MaskOutput
 from maskforge.models.sam2.video_predictor import segment_video
 from maskforge.models.sam2.zero_gradients import with_zero_gradients
 from maskforge.registry import MODELS
-from maskforge.structures import ClipSample, DetDataSample, VideoFrames
+from maskforge.structures import ClipSample, DetDataSample, ExportSpec, VideoFrames
 
 #: of the generator that draws prompts, on every process alike
 PROMPT_SEED = 42
@@ -96,6 +97,19 @@ class SAM2(BaseModel):
     def layer_id(self, name: str) -> int | None:
         """Depth of a parameter for layer-wise learning rates; None for all but the image encoder's trunk."""
         return self.network.layer_id(name.removeprefix(NETWORK))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width that images are brought to."""
+        return self.network.image_size
+
+    def export_spec(self, *, height: int, width: int, batch_size: int = -1, opset_version: int = 17,
+                    dynamic_size: bool = False, masks: str = 'all', output: str = 'low_res') -> dict[str, ExportSpec]:
+        """Describe the two files; see :func:`maskforge.models.sam2.export.export_specs`."""
+        preprocessor = self.data_preprocessor
+        return export_specs(self.network, mean=preprocessor.mean, std=preprocessor.std, height=height, width=width,
+                            batch_size=batch_size, opset_version=opset_version, dynamic_size=dynamic_size, masks=masks,
+                            output=output)
 
     def random_state(self) -> dict[str, Any]:
         """Plain state of the generator of prompts; the engine saves it with those of the process."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from one_thread import one_thread  # noqa: F401
 from sam2_twins import SIDE, ours_like, their_image_model, their_video_model, transformers
 from torch import nn
 
@@ -23,15 +24,6 @@ FEATURES, MASKS, TRACKED = 1e-5, 1e-4, 1e-3
 CLICK = [[[30., 20.]]], [[1]]
 CLICKS = [[[30., 20.], [50., 45.], [10., 49.]]], [[1, 0, 1]]
 BOX = [[[10., 15.], [45., 55.]]], [[2, 3]]
-
-
-@pytest.fixture(autouse=True, scope='module')
-def one_thread():
-    # several threads cost more than they gain at these sizes
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def frames(number: int = FRAMES) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Writing an :class:`~maskforge.structures.ExportSpec` as an ONNX file of exactly the opset that was asked for."""
 import contextlib
+import inspect
 import io
 import logging
 import os
@@ -77,10 +78,13 @@ def _export_dynamo(spec: ExportSpec, path: Path, opset: int) -> None:
                    for name, tensor in zip(spec.input_names, spec.example_inputs))
     # names rather than torch.export.Dim: a Dim refuses whatever bound the network sets on its axis (a topk does)
     shapes = tuple(dict(spec.dynamic_axes.get(name, {})) or None for name in spec.input_names)
+    dynamic = any(shapes)
+    if any(entry.kind is entry.VAR_POSITIONAL for entry in inspect.signature(spec.module.forward).parameters.values()):
+        shapes = (shapes,)  # *inputs are one argument
     with kept_small_constants(spec.module):
         torch.onnx.export(spec.module, inputs, str(path), opset_version=opset, dynamo=True, external_data=False,
                           input_names=list(spec.input_names), output_names=list(spec.output_names),
-                          dynamic_shapes=shapes if any(shapes) else None, verbose=False)
+                          dynamic_shapes=shapes if dynamic else None, verbose=False)
 
 
 def _two_along_dynamic(tensor: torch.Tensor, axes: dict[int, str]) -> torch.Tensor:

@@ -74,7 +74,7 @@ def metadata(path):
     (17, OLD, dict(model_options=dict(masks='several'))),
     (17, dict(dynamic_multimask_via_stability=True), dict(model_options=dict(output='original'))),
     (17, {}, dict(input_channel=1, input_height=64, input_width=96)),
-    pytest.param(18, {}, {}, marks=[OLD_TORCH, pytest.mark.slow]),
+    pytest.param(18, {}, dict(input_height=64, input_width=96), marks=[OLD_TORCH, pytest.mark.slow]),
     pytest.param(20, OLD, dict(batch_size=1), marks=[OLD_TORCH, pytest.mark.slow]),
     *[pytest.param(opset, {}, {}, marks=[*([OLD_TORCH] if opset >= 18 else []), pytest.mark.slow])
       for opset in (13, 14, 15, 16, 19, 21, 22, 23)],

@@ -1,7 +1,5 @@
 """The loss of SAM 2: every pass of the decoder on every frame is compared with the truth (spec: appendix D.2)."""
-import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,23 +55,6 @@ class LossSettings:
     def weights(self) -> tuple[float | int, ...]:
         """In the order of ``TERMS``."""
         return tuple(getattr(self, f'loss_{term}') for term in TERMS)
-
-
-def read_loss_settings(values: Mapping | LossSettings | None) -> LossSettings:
-    """Return the settings of ``model.loss``.
-
-    Raises:
-        ValueError: a setting that does not exist (with near names), or see :class:`LossSettings`.
-    """
-    if isinstance(values, LossSettings):
-        return values
-    values, allowed = dict(values or {}), [field.name for field in fields(LossSettings)]
-    for name in values:
-        if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=2, cutoff=0.5)
-            hint = f'did you mean {" or ".join(near)}?' if near else f'allowed: {", ".join(allowed)}.'
-            raise ValueError(f"loss has no setting '{name}': {hint}")
-    return LossSettings(**values)
 
 
 @dataclass

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from maskforge.layers.freeze import freeze_modules
 from maskforge.models.sam2.chunks import sum_over_chunks
 from maskforge.models.sam2.clip_batch import ClipObjects, Clips, frame_features
-from maskforge.models.sam2.criterion import ClipCriterion, DecoderPass, LossSettings, read_loss_settings
+from maskforge.models.sam2.criterion import ClipCriterion, DecoderPass, LossSettings
 from maskforge.models.sam2.export import export_specs
 from maskforge.models.sam2.image_prediction import ImagePrompting, predict_images
 from maskforge.models.sam2.network import TRUNK, SAM2Network
 from maskforge.models.sam2.prompt_plan import PromptPlan, draw_noise, draw_plan
-from maskforge.models.sam2.prompt_settings import read_prompt_settings
+from maskforge.models.sam2.prompt_settings import PromptSettings
 from maskforge.models.sam2.prompt_simulation import PromptSimulation
+from maskforge.models.sam2.read_settings import read_settings
 from maskforge.models.sam2.structures import ImageFeatures, MaskOutput
 from maskforge.models.sam2.video_predictor import segment_video
 from maskforge.models.sam2.zero_gradients import with_zero_gradients
@@ -79,7 +80,7 @@ class SAM2(BaseModel):
         if objects_per_chunk is not None and objects_per_chunk < 1:
             raise ValueError(f'SAM2: objects_per_chunk={objects_per_chunk} must be at least 1; None is all at once.')
         self.network = SAM2Network(**_network_settings(network, recompute))
-        self.prompts = read_prompt_settings(prompts)
+        self.prompts = read_settings(PromptSettings, prompts, where='prompts')
         self.criterion = ClipCriterion(_loss_settings(loss, self.network), recompute='loss' in recompute)
         self.recompute_decoder, self.objects_per_chunk = 'decoder' in recompute, objects_per_chunk
         self.image_prompting, self.video_settings = _read_test_cfg(test_cfg or {})
@@ -212,7 +213,7 @@ def _network_settings(network: Mapping[str, Any], recompute: Sequence[str]) -> d
 
 
 def _loss_settings(loss: Mapping[str, Any] | None, network: SAM2Network) -> LossSettings:
-    settings, has_scores = read_loss_settings(loss), network.settings.pred_obj_scores
+    settings, has_scores = read_settings(LossSettings, loss, where='loss'), network.settings.pred_obj_scores
     if settings.pred_obj_scores and not has_scores:
         raise ValueError('SAM2: loss.pred_obj_scores=True needs network.pred_obj_scores=True; the network without '
                          'visibility scores takes all objects for visible ones.')

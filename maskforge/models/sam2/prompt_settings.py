@@ -1,6 +1,4 @@
 """Settings of the prompts that training simulates: the official release's names, values of its fine-tuning."""
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 SAMPLINGS = ('uniform', 'center')
@@ -102,21 +100,3 @@ class PhaseSettings:
     rand_frames_to_correct: bool
     num_correction_pt_per_frame: int
     sampling: str
-
-
-def read_prompt_settings(values: Mapping | PromptSettings | None) -> PromptSettings:
-    """Return the settings of ``model.prompts``.
-
-    Raises:
-        ValueError: a setting that does not exist (with near names), or see :class:`PromptSettings`.
-    """
-    if isinstance(values, PromptSettings):
-        return values
-    values = dict(values or {})
-    allowed = [field.name for field in fields(PromptSettings)]
-    for name in values:
-        if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=2, cutoff=0.5)
-            hint = f'did you mean {" or ".join(near)}?' if near else f'allowed: {", ".join(allowed)}.'
-            raise ValueError(f"prompts has no setting '{name}': {hint}")
-    return PromptSettings(**values)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from maskforge.models.sam2.criterion import ClipCriterion, DecoderPass, LossSettings, read_loss_settings
+from maskforge.models.sam2.criterion import ClipCriterion, DecoderPass, LossSettings
+from maskforge.models.sam2.read_settings import read_settings
 
 N, SIDE = 4, 16
 
@@ -126,4 +127,4 @@ def test_half_precision_logits_are_compared_in_float32():
 ])
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):
-        read_loss_settings(changes)
+        read_settings(LossSettings, changes, where='loss')

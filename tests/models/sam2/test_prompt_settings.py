@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from maskforge.models.sam2.prompt_settings import PromptSettings, read_prompt_settings
+from maskforge.models.sam2.prompt_settings import PromptSettings
+from maskforge.models.sam2.read_settings import read_settings
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
@@ -18,11 +19,11 @@ from maskforge.models.sam2.prompt_settings import PromptSettings, read_prompt_se
 ])
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):
-        read_prompt_settings(changes)
+        read_settings(PromptSettings, changes, where='prompts')
 
 
 def test_defaults_are_the_official_fine_tuning():
-    assert dataclasses.asdict(read_prompt_settings(None)) == dict(
+    assert dataclasses.asdict(read_settings(PromptSettings, None, where='prompts')) == dict(
         prob_to_use_pt_input_for_train=0.5, prob_to_use_pt_input_for_eval=0.0, prob_to_use_box_input_for_train=0.5,
         prob_to_use_box_input_for_eval=0.0, prob_to_sample_from_gt_for_train=0.1, num_init_cond_frames_for_train=2,
         num_init_cond_frames_for_eval=1, rand_init_cond_frames_for_train=True, rand_init_cond_frames_for_eval=False,

@@ -170,7 +170,7 @@ class SAM2Network(nn.Module):
         if initial and own.directly_add_no_mem_embed:
             return s16 + self.no_mem_embed.transpose(1, 2)[..., None]
         if initial:
-            return self.memory_attention(s16, self.no_mem_embed.expand(len(s16), -1, -1), self.no_mem_pos_enc,
+            return self.memory_attention(s16, self.no_mem_embed.expand(s16.shape[0], -1, -1), self.no_mem_pos_enc,
                                          unplaced=1)
         selected = bank.select(frame, num_frames=num_frames, settings=own, reverse=reverse, training=self.training)
         if not selected.spatial:

@@ -72,7 +72,8 @@ def metadata(path):
 @pytest.mark.parametrize(('opset', 'network', 'options'), [
     (12, {}, dict(batch_size=2)),
     (17, OLD, dict(model_options=dict(masks='several'))),
-    (17, dict(dynamic_multimask_via_stability=True), dict(model_options=dict(output='original'))),
+    (17, dict(dynamic_multimask_via_stability=True, directly_add_no_mem_embed=False, memory_dim=32),
+     dict(model_options=dict(output='original'))),
     (17, {}, dict(input_channel=1, input_height=64, input_width=96)),
     pytest.param(18, {}, dict(input_height=64, input_width=96), marks=[OLD_TORCH, pytest.mark.slow]),
     pytest.param(20, OLD, dict(batch_size=1), marks=[OLD_TORCH, pytest.mark.slow]),

@@ -1,4 +1,5 @@
 """A runner of a few lines: what hooks see of the real one."""
+import itertools
 import logging
 from types import SimpleNamespace
 
@@ -11,6 +12,10 @@ from maskforge.checkpoints import save_checkpoint
 from maskforge.engine.optim import OptimWrapper
 
 
+# message hubs outlive their runner, and the `id` of a collected runner is given out again
+NUMBERS = itertools.count()
+
+
 class ToyRunner:
     """Counts like the loops do and calls hooks by name."""
 
@@ -20,7 +25,7 @@ class ToyRunner:
         self.model = nn.Linear(2, 1)
         self.optim_wrapper = OptimWrapper(torch.optim.SGD(self.model.parameters(), lr=0.1))
         self.param_schedulers = []
-        self.message_hub = MessageHub.get_instance(f'toy_{id(self)}')
+        self.message_hub = MessageHub.get_instance(f'toy_{next(NUMBERS)}')
         self.logger = logging.getLogger('toy_runner')
         self.max_epochs, self.length, self.max_iters = epochs, length, epochs * length
         self.train_dataloader = range(length)

@@ -10,6 +10,9 @@ from maskforge.structures import DetDataSample
 
 from .box_crop import BoxCropDataset, truth_of_box
 
+CROP_SETTINGS = frozenset({'crop_size', 'min_obj_size', 'max_obj_size', 'margin_rate', 'test_margin_rate', 'flip_prob',
+                           'border', 'resample', 'wrap_box_mask'})
+
 
 @DATASETS.register_module()
 class BoxPromptDataset(BoxCropDataset):
@@ -21,10 +24,18 @@ class BoxPromptDataset(BoxCropDataset):
     ``inputs``.
 
     Args:
-        args, kwargs: as in :class:`BoxCropDataset`, of which only those about files, classes and ``load_mask`` act.
+        args, kwargs: as in :class:`BoxCropDataset`, without its settings of crops.
+
+    Raises:
+        ValueError: a setting of crops, or ``test_mode=False``; else as in :class:`BoxCropDataset`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        without_effect = sorted(CROP_SETTINGS & kwargs.keys())
+        if without_effect or not kwargs.get('test_mode', True):
+            named = ', '.join(without_effect) or 'test_mode=False'
+            raise ValueError(f'BoxPromptDataset cuts and draws nothing, so {named} would have no effect: remove it, or '
+                             'use BoxCropDataset.')
         self._inputs_of: tuple[np.ndarray, Tensor] | None = None
         super().__init__(*args, **{**kwargs, 'test_mode': True})
 

@@ -1,7 +1,11 @@
+from inspect import signature
+
 import cv2
 import numpy as np
 import pytest
 
+from maskforge.datasets import BoxCropDataset
+from maskforge.datasets.box_prompt import CROP_SETTINGS
 from maskforge.formats.json_file import write_json
 from maskforge.registry import DATASETS
 
@@ -29,3 +33,16 @@ def test_boxes_are_prompts_in_whole_images(folder):
     second = samples[1]['data_samples']
     assert second.gt_instances.bboxes.tolist() == [[25, 10, 30, 15]] and second.box_area == 25
     assert second.ori_shape == second.img_shape == (20, 30) and second.category_id == 7
+
+
+@pytest.mark.parametrize('settings', [dict(crop_size=96), dict(flip_prob=0., border='zero'), dict(test_mode=False)])
+def test_settings_of_crops_are_refused(folder, settings):
+    with pytest.raises(ValueError, match=f'{next(iter(settings))}.*would have no effect.*BoxCropDataset'):
+        DATASETS.build(dict(type='BoxPromptDataset', ann_file=str(folder / 'boxes.json'),
+                            data_prefix=dict(img=str(folder)), **settings))
+
+
+def test_every_setting_of_crops_is_known():
+    arguments = signature(BoxCropDataset.__init__).parameters
+    own = {name for name, parameter in arguments.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    assert own - {'load_mask'} == CROP_SETTINGS

@@ -4,7 +4,7 @@ import pickle
 import pytest
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from maskforge.engine.data_loading import batch_size_of, skip_batches
+from maskforge.engine.data_loading import batch_size_of, build_dataloader, skip_batches
 from maskforge.engine.keyed_sampler import KeyedSampler, SkippingBatchSampler, sample_seed
 from maskforge.engine.seeded_dataset import SeededDataset
 from maskforge.structures import SampleKey, sample_rng
@@ -61,6 +61,14 @@ def test_samples_do_not_depend_on_the_workers(workers):
 def test_a_loader_from_outside_cannot_skip():
     loader = DataLoader(Numbers(), batch_size=2)
     assert skip_batches(loader, 0) and not skip_batches(loader, 3)
+
+
+@pytest.mark.parametrize('pin_memory', [False, pytest.param(True, marks=pytest.mark.gpu)])
+def test_pin_memory(pin_memory):
+    cfg = dict(dataset=Numbers(), batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False),
+               collate_fn=dict(type='default_collate'), pin_memory=pin_memory)
+    numbers, _ = next(iter(build_dataloader(cfg, seed=0)))
+    assert numbers.is_pinned() == pin_memory
 
 
 @pytest.mark.parametrize(('loader', 'size'), [

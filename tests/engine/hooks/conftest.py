@@ -11,7 +11,6 @@ from torch import nn
 from maskforge.checkpoints import save_checkpoint
 from maskforge.engine.optim import OptimWrapper
 
-
 # message hubs outlive their runner, and the `id` of a collected runner is given out again
 NUMBERS = itertools.count()
 

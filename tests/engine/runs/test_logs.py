@@ -83,6 +83,12 @@ def test_iterations(logged):
     assert [record['step'] for record in records if 'toy/error' in record] == [6, 12]
 
 
+@pytest.mark.parametrize(('interval', 'steps'), [(1, [1, 2, 3]), (2, [2, 3]), (3, [3])])
+def test_validation_every_so_many_epochs(logged, interval, steps):
+    _, _, records = logged(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=interval))
+    assert [record['step'] for record in records if 'toy/error' in record] == steps
+
+
 def test_windows_longer_than_the_default_history(logged):
     runner, _, records = logged(log_processor=dict(custom_cfg=[
         dict(data_src='loss', log_name='epoch_loss', method_name='mean', window_size='epoch')]))

@@ -7,6 +7,7 @@ from mmengine.config import Config as _Config
 from .config_file import ConfigFile
 from .config_text import config_text
 from .keys import FRAMEWORK_KEYS, VARIABLES_COMMENT
+from .secret import MASK, Secret, hide_secrets
 
 
 class Config(_Config):
@@ -14,7 +15,19 @@ class Config(_Config):
 
     MMEngine formats the text with yapf, which refuses every config that holds a function or an object
     (mmengine 0.10.7: ``SyntaxError: Failed to format the config file`` at the start and at each checkpoint).
+    The encryption key is held as a :class:`~maskforge.config.secret.Secret`; back ends that send the config away
+    (``to_dict``, ``dump``) get ``'***'``.
     """
+
+    def __init__(self, cfg_dict: dict | None = None, *positional: Any, **settings: Any) -> None:
+        super().__init__(hide_secrets(cfg_dict) if isinstance(cfg_dict, dict) else cfg_dict, *positional, **settings)
+        for secret in (value.reveal() for value in dict.values(self._cfg_dict) if isinstance(value, Secret)):
+            self.__dict__['_text'] = self._text.replace(str(secret), MASK)  # MMEngine keeps the file's text
+
+    def to_dict(self, keep_imported: bool = False) -> dict[str, Any]:
+        """The values as plain dicts, secrets masked."""
+        values = super().to_dict(keep_imported)
+        return {key: MASK if isinstance(value, Secret) else value for key, value in values.items()}
 
     @property
     def pretty_text(self) -> str:

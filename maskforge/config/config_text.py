@@ -3,7 +3,8 @@ import keyword
 import math
 from typing import Any
 
-SECRET_KEYS = ('encryption_key',)
+from .secret import MASK, SECRET_KEYS, Secret
+
 _WIDTH = 110
 _KEYWORDS = frozenset(keyword.kwlist)
 
@@ -21,7 +22,7 @@ def config_text(values: dict[str, Any]) -> str:
 
 
 def _masked(key: Any, value: Any) -> Any:
-    return '***' if key in SECRET_KEYS and value is not None else value
+    return MASK if key in SECRET_KEYS and value is not None else value
 
 
 def _format(value: Any, *, indent: int, room: int) -> str:
@@ -57,7 +58,7 @@ def _flat(value: Any) -> str:
         return repr(value)
     if isinstance(value, (set, frozenset)):
         return f'{{{", ".join(sorted(_flat(item) for item in value))}}}' if value else 'set()'
-    return repr(_name_of(value))
+    return repr(MASK if isinstance(value, Secret) else _name_of(value))
 
 
 def _name_of(value: Any) -> str:

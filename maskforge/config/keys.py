@@ -9,12 +9,13 @@ FRAMEWORK_KEYS = frozenset({
     'default_scope', 'runner_type', 'work_dir', 'load_from', 'resume', 'launcher', 'env_cfg', 'randomness',
     'experiment_name', 'log_level', 'log_processor', 'visualizer', 'strategy', 'model_wrapper_cfg', 'sync_bn',
     'find_unused_parameters', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    'freeze', 'load_min_matched', 'load_skip',
+    'freeze', 'load_min_matched', 'load_skip', 'encryption_key',
 })
 
 # dicts without a type: every key they may hold
 PLAIN_DICTS: dict[str, frozenset[str]] = {
-    'env_cfg': frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
+    'env_cfg': frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'watchdog'}),
+    'env_cfg.watchdog': frozenset({'timeout', 'long_timeout', 'lost_after'}),
     'env_cfg.mp_cfg': frozenset({'mp_start_method', 'opencv_num_threads'}),
     'env_cfg.dist_cfg': frozenset({'backend', 'port', 'timeout', 'init_method', 'init_backend', 'device_id'}),
     'randomness': frozenset({'seed', 'deterministic', 'diff_rank_seed'}),

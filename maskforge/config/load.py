@@ -16,6 +16,7 @@ from .keys import BUILTIN_HOOKS, DEFAULT_HOOKS
 from .old_keys import OLD_KEYS, rename_old_keys
 from .options import merge_dicts, merge_options, parse_options
 from .packages import find_config
+from .secret import refuse_secret_options
 
 _log = logging.getLogger('maskforge.config')
 
@@ -35,6 +36,7 @@ def load_config(path: str | Path, *, options: Sequence[str] = ()) -> Config:
     file = find_config(path)
     origin = None if _is_lazy(file) else read_config_file(file)
     values = _read_lazy(file) if origin is None else unshared(origin.merged)
+    refuse_secret_options(options)
     given = parse_options(options)
     values, given, notes = _apply_options(values, given)
     _settle(values, notes)

@@ -63,6 +63,11 @@ class MemoryBank:
             pointers += _recent_pointers(past, frame, reach, num_frames, reverse)
         return SelectedMemories(spatial, pointers, max(reach, 1))
 
+    def forget_around(self, frame: int, *, settings: NetworkSettings) -> None:
+        """Forget the tracked frames near enough to a corrected one to have been looked at together with it."""
+        reach = settings.num_maskmem * settings.memory_temporal_stride_for_eval
+        self.others = {other: memory for other, memory in self.others.items() if abs(other - frame) > reach}
+
     def trim(self, frame: int, *, settings: NetworkSettings, reverse: bool = False) -> None:
         """Forget what no frame after ``frame`` (before it, in reverse) can look at; conditioning frames stay."""
         reach = max(settings.max_obj_ptrs_in_encoder - 1, (settings.num_maskmem - 1)

@@ -31,6 +31,8 @@ class VideoPredictor:
             ``binarize_mask_from_pts_for_mem_enc``. The released predictor with its post-processing is
             ``dynamic_multimask=True, binarize_prompted=True, fill_hole_area=8``.
         corrected_as_conditioning: frames that are corrected after they were tracked become conditioning frames.
+        clear_non_cond_mem_around_input: when a conditioning frame is tracked, forget the memory of the ``num_maskmem``
+            tracked frames on either side of it, which may still show what a prompt there put right.
         history: frames behind the present one whose memory and masks stay, for corrections there; None keeps all,
             which grows with the video. At 0 a correction further back sees the memory of prompted frames only.
         memory_dtype: the memory is kept in it ('bfloat16' halves it); None as computed.
@@ -45,7 +47,8 @@ class VideoPredictor:
                  score_threshold: float | int = 0., non_overlap_masks: bool = False, fill_hole_area: int | float = 0,
                  dynamic_multimask: bool | None = None, stability_delta: float | int | None = None,
                  stability_threshold: float | int | None = None, binarize_prompted: bool | None = None,
-                 corrected_as_conditioning: bool = True, history: int | None = 0,
+                 corrected_as_conditioning: bool = True, clear_non_cond_mem_around_input: bool = False,
+                 history: int | None = 0,
                  memory_dtype: str | torch.dtype | None = None,
                  memory_device: str | torch.device | None = None) -> None:
         self.network = network.eval()
@@ -54,7 +57,8 @@ class VideoPredictor:
             objects_per_batch=objects_per_batch, mask_threshold=mask_threshold, score_threshold=score_threshold,
             non_overlap_masks=non_overlap_masks, fill_hole_area=fill_hole_area, dynamic_multimask=dynamic_multimask,
             stability_delta=stability_delta, stability_threshold=stability_threshold,
-            binarize_prompted=binarize_prompted, corrected_as_conditioning=corrected_as_conditioning, history=history,
+            binarize_prompted=binarize_prompted, corrected_as_conditioning=corrected_as_conditioning,
+            clear_non_cond_mem_around_input=clear_non_cond_mem_around_input, history=history,
             memory_dtype=memory_dtype, memory_device=memory_device)
 
     def open(self, frames: Sequence | Iterable) -> VideoSession:

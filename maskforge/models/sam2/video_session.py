@@ -43,6 +43,7 @@ class SessionSettings:
     stability_threshold: float | int | None = None
     binarize_prompted: bool | None = None
     corrected_as_conditioning: bool = True
+    clear_non_cond_mem_around_input: bool = False
     history: int | None = 0
     memory_dtype: str | torch.dtype | None = None
     memory_device: str | torch.device | None = None
@@ -188,6 +189,10 @@ class VideoSession:
         joined = {key: one for key, one in self._objects.items()
                   if one.bank.conditioning and (not from_first_prompt or _joined(one, frame, reverse))}
         following = [one for one in joined.values() if frame not in one.bank.conditioning]
+        if self.settings.clear_non_cond_mem_around_input:
+            for one in joined.values():
+                if frame in one.bank.conditioning:
+                    one.bank.forget_around(frame, settings=self.network.settings)
         if following:
             features = self.source.features(frame)
             for batch in self._batches(following):

@@ -215,6 +215,16 @@ def test_a_correction_changes_the_frames_behind_it(network, as_conditioning):
     assert not torch.equal(again.logits, fresh.logits)
 
 
+@pytest.mark.parametrize(('clear', 'others'), [(False, [1, 2, 3, 4, 5, 7, 8, 9]), (True, [1, 2, 7, 8, 9])])
+def test_memory_around_a_correction_can_be_cleared(network, clear, others):
+    session = open_video(network, frames(10), history=None, clear_non_cond_mem_around_input=clear)
+    session.add_points_or_box(0, 1, **POINT)
+    run(session)
+    session.add_mask(6, 1, disk(30, 20))
+    run(session, start_frame=6)
+    assert sorted(session._objects[1].bank.others) == others
+
+
 def test_objects_can_be_removed_and_all_forgotten(network):
     def both(session):
         session.add_points_or_box(0, 1, **POINT)

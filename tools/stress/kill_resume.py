@@ -1,0 +1,37 @@
+"""Interrupts a small training again and again, resumes it, and compares its end with an unbroken training's.
+
+    python tools/stress/kill_resume.py --kills 30                  both kinds of training loops, one process
+    python tools/stress/kill_resume.py --kills 15 --processes 2    the same on two processes (gloo)
+
+The exit code is 1 if anything differs. Linux only.
+"""
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from maskforge.analysis import stress_resume
+
+CONFIGS = Path(__file__).parent / 'configs'
+
+
+def main() -> int:
+    """Print the reports."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--kills', type=int, default=30, help='interruptions of each loop')
+    parser.add_argument('--processes', type=int, default=1)
+    parser.add_argument('--loop', choices=('by_epoch', 'by_iteration'), nargs='+', default=['by_epoch', 'by_iteration'])
+    parser.add_argument('--seed', type=int, default=0, help='of the moments')
+    parser.add_argument('--work-dir', type=Path, help='keep the runs and their logs here')
+    args, options = parser.parse_known_args()
+    folder = args.work_dir or Path(tempfile.mkdtemp(prefix='maskforge_stress_'))
+    reports = [stress_resume.run(CONFIGS / f'{loop}.py', kills=args.kills, processes=args.processes, seed=args.seed,
+                                 work_dir=folder / loop, options=options) for loop in args.loop]
+    print('\n'.join(report.text() for report in reports))
+    return int(not all(report.exact for report in reports))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

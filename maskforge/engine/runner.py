@@ -35,10 +35,12 @@ from .distributed import init_dist
 from .hooks.signal_hook import SignalHook
 from .interruption import Interruption
 from .learning_rate_scaling import accumulative_counts, scale_learning_rates, scaling
-from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped, wrap_model
+from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped
 from .resume import resume_run
 from .run_environment import environment_facts, unique_timestamp, with_safe_text
+from .strategies import build_strategy
 from .training_state import collect_checkpoint, gather_random_states, plain, restore_own_random_state
+from .watchdog import watched
 
 _ONE_WAY = "write train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=12) or dict(type='IterBasedTrainLoop', " \
            'max_iters=90000)'
@@ -65,7 +67,7 @@ class Runner(_Runner):
         self.interruption = Interruption()
         self.frozen_modules: list[nn.Module] = []
         self._frozen_names: list[str] = []
-        self._is_training = False
+        self._is_training = self._initialised = False
         self._random_states: list[dict] | None = None
         self._notes: list[str] = []
         self._auto_resume = resume == 'auto'
@@ -172,13 +174,25 @@ class Runner(_Runner):
         names = [*(self.cfg.get('freeze') or ()), *self._frozen_names]
         if not is_model_wrapper(model):
             self.frozen_modules = freeze_modules(model, names)
-        return wrap_model(model, model_wrapper_cfg, distributed=self.distributed, sync_bn=self.cfg.get('sync_bn'),
-                          find_unused_parameters=self.cfg.get('find_unused_parameters', False))
+        self.strategy = build_strategy(self.cfg.get('strategy'), sync_bn=self.cfg.get('sync_bn'),
+                                       find_unused_parameters=self.cfg.get('find_unused_parameters', False))
+        return self.strategy.wrap(model, model_wrapper_cfg, distributed=self.distributed)
+
+    def initialise_weights(self) -> None:
+        """Initialise the model as its config says, once; all processes get rank 0's weights."""
+        # a resumed model gets every weight from the checkpoint: nothing need be downloaded for it
+        if not self._initialised and self._resume_source() is None:
+            super()._init_model_weights()
+        self._initialised = True
 
     def _init_model_weights(self) -> None:
-        # a resumed model gets every weight from the checkpoint: nothing need be downloaded for it
-        if self._resume_source() is None:
-            super()._init_model_weights()
+        self.initialise_weights()  # a strategy may have done it before the optimizer was built
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer with its wrapper, as the strategy needs it."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        self.strategy.adopt_optimizer(built)
+        return built
 
     def _maybe_compile(self, target: str) -> None:
         del target  # MMEngine compiles the whole training step with its optimizer; we compile submodules
@@ -242,11 +256,23 @@ class Runner(_Runner):
         """Train; returns the model."""
         self._is_training = True
         try:
-            return super().train()
+            with watched(self):
+                self.strategy.prepare(self)
+                return super().train()
         finally:
             for hook in self.hooks:
                 if isinstance(hook, SignalHook):
                     hook.release()
+
+    def val(self) -> dict[str, float]:
+        """Validate; returns the metrics."""
+        with watched(self):
+            return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Test; returns the metrics."""
+        with watched(self):
+            return super().test()
 
     def export(self) -> Any:
         """Build the loop ``export_cfg`` and run it; returns what it returns.
@@ -379,12 +405,15 @@ class Runner(_Runner):
             self.optim_wrapper.synchronize_partial_gradients()
         # a run that saves before it has taken its restored states must not lose them
         random_state = self._random_states or gather_random_states(unwrapped(self.model))
-        if not is_main_process():
+        if not is_main_process() and not self.strategy.gathers:
             return
         checkpoint = collect_checkpoint(self, dict(counters, **(meta or {})), optimizer=save_optimizer,
                                         schedulers=save_param_scheduler)
         checkpoint['random_state'] = random_state
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        checkpoint = self.strategy.gather(checkpoint)
+        if not is_main_process():
+            return
         checkpoint = plain(checkpoint)
         if backend_args or file_client_args or '://' in str(out_dir):
             _put_elsewhere(checkpoint, out_dir, filename, backend_args or file_client_args)

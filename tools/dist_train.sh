@@ -10,6 +10,9 @@ fi
 CONFIG=$1
 GPUS=$2
 shift 2
+# torchrun hands these on to the training, which saves and ends; it kills what has not ended after the seconds below
+export PET_SIGNALS_TO_HANDLE="${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}"
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-120}"
 PYTHON=${PYTHON:-$(command -v python || command -v python3)}
 exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Run tools/test.py under Slurm, one task per GPU.
 #   GPUS=16 sh tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]
-# Environment: GPUS (8, of all machines together), GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS, PYTHON,
+#   SBATCH=1 GPUS=16 sh tools/slurm_test.sh ...    submits it; a job that is preempted starts again
+# Environment: GPUS (8, of all machines together), GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS, SBATCH_ARGS, PYTHON,
 #   GRES (gpu:GPUS_PER_NODE; "none" asks for no GPU, which CUDA_VISIBLE_DEVICES=-1 does as well).
 # The port of rank 0: --cfg-options env_cfg.dist_cfg.port=29501 (or the old dist_params.port), or MASTER_PORT.
 set -eu
@@ -9,29 +10,12 @@ if [ "$#" -lt 4 ]; then
     echo "usage: $0 PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]" >&2
     exit 2
 fi
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3
 CHECKPOINT=$4
 shift 4
-GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-8}
-if [ "$GPUS" -lt "$GPUS_PER_NODE" ]; then
-    GPUS_PER_NODE=$GPUS
-fi
-if [ "${CUDA_VISIBLE_DEVICES:-}" = -1 ]; then
-    GRES=${GRES:-none}
-fi
-GRES=${GRES:-gpu:$GPUS_PER_NODE}
-PYTHON=${PYTHON:-$(command -v python || command -v python3)}
-HERE=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-OPTIONS=
-if [ "$GRES" != none ]; then
-    OPTIONS="--gres=$GRES"
-fi
-# SRUN_ARGS may be several words, OPTIONS none: both stay unquoted
-# shellcheck disable=SC2086
-exec srun -p "$PARTITION" --job-name="$JOB_NAME" $OPTIONS \
-    --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-    "$PYTHON" -u "$HERE/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "$@"
+OUTPUT=slurm-%j.log
+set -- "$HERE/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "$@"
+. "$HERE/slurm_launch.sh"

@@ -18,10 +18,11 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='maskforge train', description='Train a model.')
     add_config(parser)
     add_work_dir(parser)
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument('--resume', nargs='?', const='auto', metavar='FILE',
-                       help='continue: from FILE, or from the latest checkpoint of the work directory')
-    start.add_argument('--resume-from', metavar='FILE', help='continue from FILE (weights, optimizer, counters, seeds)')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='FILE', action='append', default=[],
+                        help='continue: from FILE, or from the latest checkpoint of the work directory (auto); given '
+                             'both, from FILE only where there is no latest one')
+    parser.add_argument('--resume-from', metavar='FILE',
+                        help='continue from FILE (weights, optimizer, counters, seeds)')
     parser.add_argument('--load-from', metavar='FILE', help='start at epoch 0 with the weights of FILE')
     parser.add_argument('--no-validate', action='store_true', help='do not validate during training')
     parser.add_argument('--auto-scale-lr', action='store_true',
@@ -76,17 +77,23 @@ def train_config(args: argparse.Namespace) -> 'Config':
 
 
 def _choose_start(cfg: 'Config', args: argparse.Namespace) -> None:
-    """Resume, load weights, or start afresh; a file to resume wins over the automatic choice."""
-    file = args.resume_from or (args.resume if args.resume not in (None, 'auto') else None)
-    if file and args.load_from:
+    """Resume, load weights, or start afresh.
+
+    A file to resume is continued from; with ``--resume auto`` besides (a job that Slurm has started again), only as
+    long as the work directory has no checkpoint of its own.
+    """
+    files = [*([args.resume_from] if args.resume_from else []), *(name for name in args.resume if name != 'auto')]
+    if files and args.load_from:
         raise ValueError('--resume-from continues a run and --load-from starts one with weights: give one of them')
-    if file:
-        cfg.resume, cfg.load_from = True, _existing(file, '--resume-from')
+    if len(files) > 1:
+        raise ValueError(f'a run continues from one file, got {" and ".join(files)}: give one of them')
+    latest = _latest(cfg.work_dir)
+    if files and ('auto' not in args.resume or latest is None):
+        cfg.resume, cfg.load_from = True, _existing(files[0], '--resume-from')
         return
     if args.load_from:
         cfg.resume, cfg.load_from = False, args.load_from
-    automatic = args.resume == 'auto' or (cfg.get('resume') and not cfg.get('load_from'))
-    latest = _latest(cfg.work_dir)
+    automatic = 'auto' in args.resume or (cfg.get('resume') and not cfg.get('load_from'))
     if automatic:
         cfg.resume = latest is not None
         if latest is not None:

@@ -1,6 +1,12 @@
 """A request from outside (a signal) to stop training at the next safe place."""
+import signal
+from pathlib import Path
+from typing import Any, NoReturn
+
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
+
+from maskforge.checkpoints import write_last_checkpoint
 
 
 class Interruption:
@@ -25,3 +31,20 @@ class Interruption:
         signum = torch.tensor(self.signum)
         all_reduce(signum, 'max')
         return int(signum)
+
+
+def save_and_leave(runner: Any, signum: int, *, done: int) -> NoReturn:
+    """Save ``iter_N.pth``, close the logs, exit with 128 + the signal's number; all ranks together.
+
+    Args:
+        done: training iterations that are complete.
+    """
+    runner.call_hook('before_write_checkpoint')
+    runner.save_checkpoint(runner.work_dir, f'iter_{done}.pth', meta=dict(epoch=runner.epoch, iter=done))
+    path = Path(runner.work_dir) / f'iter_{done}.pth'
+    if is_main_process():
+        write_last_checkpoint(runner.work_dir, path)
+    runner.logger.warning(f'{signal.Signals(signum).name}: saved {path}; --resume continues there')
+    runner.call_hook('after_run')
+    barrier()  # a launcher that sees one process end may kill the one that still writes
+    raise SystemExit(128 + signum)

@@ -24,7 +24,6 @@ from maskforge.checkpoints import (
     translate,
     unwrap,
     without_names,
-    write_last_checkpoint,
 )
 from maskforge.layers.lora import build_model, merge_lora
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE, VISUALIZERS
@@ -33,8 +32,8 @@ from .class_count import check_class_count
 from .data_loading import batch_size_of, build_dataloader
 from .distributed import init_dist
 from .hooks.signal_hook import SignalHook
-from .interruption import Interruption
-from .learning_rate_scaling import accumulative_counts, scale_learning_rates, scaling
+from .interruption import Interruption, save_and_leave
+from .learning_rate_scaling import scale_to_batch
 from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped
 from .resume import resume_run
 from .run_environment import environment_facts, unique_timestamp, with_safe_text
@@ -295,10 +294,7 @@ class Runner(_Runner):
         """Scale the learning rates to the real batch and log the arithmetic; before schedulers are built."""
         if not auto_scale_lr or not auto_scale_lr.get('enable', False):
             return
-        factor, arithmetic = scaling(auto_scale_lr, world_size=self.world_size,
-                                     batch_size=batch_size_of(self.train_dataloader),
-                                     accumulative_counts=accumulative_counts(optim_wrapper))
-        self.logger.info(f'{arithmetic}: {scale_learning_rates(optim_wrapper, factor)}')
+        self.logger.info(scale_to_batch(optim_wrapper, auto_scale_lr, self.train_dataloader))
 
     # checkpoints -------------------------------------------------------------------------------------------------
 
@@ -426,17 +422,8 @@ class Runner(_Runner):
         All ranks must call this. ``iteration_ended``: the present iteration is over, its counter not yet moved.
         """
         signum = self.interruption.agree()
-        if not signum:
-            return
-        done = self.iter + int(iteration_ended)
-        self.call_hook('before_write_checkpoint')
-        self.save_checkpoint(self.work_dir, f'iter_{done}.pth', meta=dict(epoch=self.epoch, iter=done))
-        path = Path(self.work_dir) / f'iter_{done}.pth'
-        if is_main_process():
-            write_last_checkpoint(self.work_dir, path)
-        self.logger.warning(f'saved {path}; --resume continues there')
-        self.call_hook('after_run')
-        raise SystemExit(128 + signum)
+        if signum:
+            save_and_leave(self, signum, done=self.iter + int(iteration_ended))
 
 
 def _with_type(loop: Any, name: str) -> Any:

@@ -36,7 +36,7 @@ class MixedSourceBatchSampler(BatchSampler):
 
     Attributes:
         start_batch: number of batches that the next iteration skips (resume); 0 again once it has begun.
-        batch_size: the largest of a source; what counts for the scaling of the learning rate.
+        batch_size: the largest of a source.
     """
 
     def __init__(self, sampler: DefaultSampler, batch_sizes: Sequence[int] | None = None, *,
@@ -85,6 +85,11 @@ class MixedSourceBatchSampler(BatchSampler):
             places = np.arange(rank, len(records[source]), world)[number * size:(number + 1) * size]
             seeds = sample_seeds(self.sampler.seed, self.sampler.epoch, places + firsts[source])
             yield [SampleKey(*pair) for pair in zip(records[source][places].tolist(), seeds.tolist())]
+
+    @property
+    def source_shares(self) -> list[float]:
+        """Part of the steps of a phase that each source has; they add up to 1."""
+        return [count / len(self) for count in self._batch_counts]
 
     def source_order(self) -> np.ndarray:
         """(len,) int64 source of each step of the present phase."""

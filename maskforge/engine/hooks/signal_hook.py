@@ -1,6 +1,9 @@
 """Ctrl-C and a cluster's notice to leave: save first, then go."""
+import math
+import os
 import signal
 import threading
+import time
 from typing import Any
 
 import torch
@@ -8,14 +11,18 @@ from mmengine.hooks import Hook
 
 from maskforge.registry import HOOKS
 
+_ONE_KEY_PRESS = 1.  # seconds
+
 
 @HOOKS.register_module()
 class SignalHook(Hook):
     """On SIGINT, SIGTERM or SIGUSR1 during training: finish the iteration, save a checkpoint, and exit.
 
-    All processes leave together. The exit code is 128 + the signal's number: 130 after Ctrl-C, 143 after SIGTERM, 138
-    after SIGUSR1 (``sbatch --signal=USR1@120``). ``--resume`` continues at the next iteration. A second Ctrl-C ends
-    the program at once. Validation is left at its next batch, and done again after the resume.
+    All processes leave together, also when only one got the signal. The exit code is 128 + the signal's number: 130
+    after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1 (``sbatch --signal=B:USR1@120``); of several, the first counts.
+    ``--resume`` continues at the next iteration. A second Ctrl-C ends the program at once, a second SIGTERM or SIGUSR1
+    changes nothing: the checkpoint is on its way. Validation is left at its next batch, and done again after the
+    resume.
     """
 
     priority = 'LOWEST'
@@ -23,6 +30,7 @@ class SignalHook(Hook):
 
     def __init__(self) -> None:
         self._before: dict[int, Any] = {}
+        self._first_ctrl_c = math.inf
 
     def before_train(self, runner) -> None:
         """Take over the signals; possible in the main thread only."""
@@ -30,11 +38,16 @@ class SignalHook(Hook):
             return
 
         def note(signum: int, _frame) -> None:
-            if runner.interruption.requested and signum == signal.SIGINT:
+            now = time.monotonic()
+            # torchrun hands on the Ctrl-C that the terminal sends to every process: that is still the first one
+            if signum == signal.SIGINT and now - self._first_ctrl_c > _ONE_KEY_PRESS:
                 raise KeyboardInterrupt
-            runner.interruption.signum = signum
-            runner.logger.warning(f'{signal.Signals(signum).name}: a checkpoint is saved after this iteration, then '
-                                  f'the program ends')
+            if signum == signal.SIGINT:
+                self._first_ctrl_c = min(self._first_ctrl_c, now)
+            runner.interruption.signum = runner.interruption.signum or signum
+            # the log's streams must not be entered again in the middle of one of their lines
+            os.write(2, f'maskforge: {signal.Signals(signum).name}: a checkpoint is saved after this iteration, then '
+                        f'the program ends\n'.encode())
 
         self._before = {signum: signal.signal(signum, note) for signum in self.signals}
 

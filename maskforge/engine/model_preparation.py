@@ -72,6 +72,18 @@ def set_train_mode(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
         module.eval()
 
 
+def to_device(model: nn.Module, *, distributed: bool, sync_bn: str | None) -> nn.Module:
+    """Move the model to its device and give it the batch norm that fits the number of processes.
+
+    Args:
+        sync_bn: 'torch' or 'mmcv' to compute batch statistics over all processes (GPUs only).
+    """
+    model = model.to(get_device())
+    if not distributed:
+        return revert_sync_batchnorm(model)
+    return _synchronise_batchnorm(model, sync_bn, any(parameter.is_cuda for parameter in model.parameters()))
+
+
 def wrap_model(model: nn.Module, wrapper_cfg: dict | None, *, distributed: bool, sync_bn: str | None,
                find_unused_parameters: bool) -> nn.Module:
     """Move the model to its device and, with several processes, wrap it for them.
@@ -87,11 +99,10 @@ def wrap_model(model: nn.Module, wrapper_cfg: dict | None, *, distributed: bool,
         if wrapper_cfg is not None:
             raise TypeError(f'the model is wrapped already: leave out model_wrapper_cfg={wrapper_cfg}')
         return model
-    model = model.to(get_device())
+    model = to_device(model, distributed=distributed, sync_bn=sync_bn)
     if not distributed:
-        return revert_sync_batchnorm(model)
+        return model
     on_gpu = any(parameter.is_cuda for parameter in model.parameters())
-    model = _synchronise_batchnorm(model, sync_bn, on_gpu)
     cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=find_unused_parameters)
     cfg.update(wrapper_cfg or {})
     cls = MODEL_WRAPPERS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']

@@ -29,6 +29,20 @@ class EMAHook(_EMAHook):
         self._training = False
         self._resumed = False
 
+    def before_sharding(self, runner) -> None:
+        """Copy the model while it is whole; the copy is sharded as the model will be."""
+        super().before_run(runner)
+        runner.strategy.shard(self.ema_model.module)
+        average = self.ema_model
+        # sharding has put other parameters in their places
+        average.avg_parameters = average.module.state_dict() if average.update_buffers \
+            else dict(average.module.named_parameters())
+
+    def before_run(self, runner) -> None:
+        """Copy the model, unless that is done."""
+        if not hasattr(self, 'ema_model'):
+            super().before_run(runner)
+
     def after_load_checkpoint(self, runner, checkpoint: dict[str, Any]) -> None:
         """Restore the average of a resumed run."""
         if runner._resume:

@@ -68,10 +68,11 @@ class EvaluationLoop(BaseLoop):
         runner.model.eval()
         self._share_buffers()
         self._batch_counts.clear()
-        for idx, data_batch in enumerate(self.dataloader):
-            if runner.interruption.requested:
-                break
-            self.run_iter(idx, data_batch)
+        with runner.strategy.evaluation(unwrapped(runner.model)):
+            for idx, data_batch in enumerate(self.dataloader):
+                if runner.interruption.requested:
+                    break
+                self.run_iter(idx, data_batch)
         if runner.interruption.agree():
             for metric in self.evaluator.metrics:
                 metric.results.clear()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from maskforge.engine.scalar_history import record_scalar
+from maskforge.engine.strategies.sharded_tensors import is_sharded, sharded_like
 from maskforge.registry import OPTIM_WRAPPERS
 
 from .gradient_clipping import GradientClipping
@@ -47,7 +48,7 @@ class OptimWrapper(_OptimWrapper):
     def _clip_grad(self) -> None:
         norm = self.clipping(self._parameters())
         if norm is not None:
-            record_scalar(self.message_hub, 'train/grad_norm', norm)
+            record_scalar(self.message_hub, 'train/grad_norm', norm.full_tensor() if is_sharded(norm) else norm)
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group['params']]
@@ -67,7 +68,8 @@ class OptimWrapper(_OptimWrapper):
         if not self.has_open_window or dist.get_world_size() == 1:
             return
         for parameter in self._parameters():
-            if parameter.grad is not None:
+            # a sharded gradient is the mean over the processes already
+            if parameter.grad is not None and not is_sharded(parameter.grad):
                 dist.all_reduce(parameter.grad, 'mean')
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
@@ -110,6 +112,8 @@ class OptimWrapper(_OptimWrapper):
         self._follow_config(own, stored)
         if gradients is not None:
             for parameter, gradient in zip(self._parameters(), gradients):
+                if gradient is not None and is_sharded(parameter):
+                    gradient = sharded_like(gradient, parameter)
                 parameter.grad = None if gradient is None else gradient.to(parameter.device, parameter.dtype)
 
     def _check_groups(self, stored: list[dict[str, Any]]) -> None:

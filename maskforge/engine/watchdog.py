@@ -24,9 +24,11 @@ LOST_RANK_EXIT = 75
 _DEFAULTS = dict(timeout=600., long_timeout=3600., lost_after=20.)
 _LONG_SILENCE = 10  # parsing a large file, for example, may hold the interpreter for minutes
 _GRACE = 10.  # seconds in which a failing process may print its own traceback
-_LIBRARIES = (str(Path(torch.__file__).parent), sysconfig.get_path('stdlib') + os.sep)
-_COLLECTIVES = tuple(os.path.join(_LIBRARIES[0], part) for part in (
-    'distributed' + os.sep, os.path.join('autograd', 'graph.py'), os.path.join('nn', 'parallel', 'distributed.py')))
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_STANDARD = sysconfig.get_path('stdlib') + os.sep
+# where a process stands that waits for others: collectives, and the backward pass, which averages gradients
+_COLLECTIVES = tuple(_TORCH + part.replace('/', os.sep) for part in (
+    'distributed/', 'autograd/graph.py', 'nn/parallel/distributed.py'))
 
 
 def watchdog_settings(config: Mapping[str, float] | bool | None) -> dict[str, float] | None:
@@ -217,7 +219,7 @@ class Watchdog:
         except OSError:  # a full disk or a closed terminal must not keep the process alive
             pass
         # the main thread may stand still while it holds the log's lock
-        logging = threading.Thread(target=self.logger.error, args=(text, ), daemon=True)
+        logging = threading.Thread(target=lambda: self.logger.error(text), daemon=True)
         logging.start()
         logging.join(2.)
         if self._failing:
@@ -246,17 +248,19 @@ def find_lost(beats: Mapping[int, Beat], silence: Mapping[int, float], *, limit:
 def find_stuck(beats: Mapping[int, Beat], *, timeout: float, long_timeout: float) -> str | None:
     """The message about ranks that stand still and do not merely wait for others, None if all move.
 
-    Of several ranks that stand, those that are not in a collective hold up the rest; if all are, or none, those with
-    the fewest iterations.
+    Of several ranks that stand, those that are not in a collective hold up the rest. If all of them are, they wait for
+    one that still moves, however slowly; if none does, those with the fewest iterations are named.
     """
     active = {rank: beat for rank, beat in beats.items() if beat.phase}
     limit = long_timeout if any(beat.is_long for beat in active.values()) else timeout
     if not any(beat.still > limit for beat in active.values()):
         return None
     standing = {rank: beat for rank, beat in active.items() if beat.still > 0.8 * limit}
+    guilty = {rank: beat for rank, beat in standing.items() if not beat.waits}
+    if not guilty and len(standing) < len(active):
+        return None
     fewest = min(beat.iteration for beat in standing.values())
-    guilty = {rank: beat for rank, beat in standing.items() if not beat.waits} or \
-        {rank: beat for rank, beat in standing.items() if beat.iteration == fewest}
+    guilty = guilty or {rank: beat for rank, beat in standing.items() if beat.iteration == fewest}
     return '; '.join(f'rank {rank} on host {beat.host} has not moved since {beat.describe()} for {beat.still:.0f} s'
                      for rank, beat in guilty.items())
 
@@ -274,8 +278,8 @@ def place(frame: FrameType | None) -> tuple[str, bool]:
     while frame is not None:
         file = frame.f_code.co_filename
         waits = waits or file.startswith(_COLLECTIVES)
-        is_library = file.startswith(_LIBRARIES) and 'site-packages' + os.sep not in file[len(_LIBRARIES[1]):]
-        if not found and not is_library and not file.startswith(_LIBRARIES[0]):
+        is_standard = file.startswith(_STANDARD) and 'site-packages' not in file
+        if not found and not is_standard and not file.startswith(_TORCH):
             found = f'{frame.f_code.co_name} ({os.path.basename(file)}:{frame.f_lineno})'
         frame = frame.f_back
     return found, waits

@@ -49,6 +49,8 @@ def train_cfg(*flags):
         (['--resume-from', 'w.pth'], dict(resume=True, load_from='w.pth')),
         (['--resume', 'w.pth'], dict(resume=True, load_from='w.pth')),
         (['--resume'], dict(resume=False, load_from='coco.pth')),  # nothing there yet
+        (['--resume-from', 'w.pth', '--resume', 'auto'], dict(resume=True, load_from='w.pth')),
+        (['--resume', 'w.pth', '--resume', 'auto'], dict(resume=True, load_from='w.pth')),
         (['--load-from', 'other.pth'], dict(resume=False, load_from='other.pth')),
         (['--amp'], {'optim_wrapper': dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.01))}),
         (
@@ -82,6 +84,7 @@ def test_train_flags(flags, expected):
         (['--auto-scale-lr'], r'add auto_scale_lr=dict\(base_batch_size=16\)'),
         (['--amp', '--options', 'optim_wrapper.type=MyWrapper'], "the config has 'MyWrapper'"),
         (['--resume-from', 'w.pth', '--load-from', 'w.pth'], 'give one of them'),
+        (['--resume-from', 'w.pth', '--resume', 'm.onnx'], 'got w.pth and m.onnx: give one of them'),
     ],
 )
 def test_contradictions(flags, message):
@@ -99,7 +102,9 @@ def test_resume_finds_the_latest(folder, capsys):
     save_checkpoint(dict(meta=dict(epoch=2), state_dict=dict(w=torch.zeros(1))), work_dir / 'epoch_2.pth')
     cfg = train_cfg('--resume')
     assert cfg.resume is True and Path(cfg.load_from).name == 'epoch_2.pth'
-    assert Path(train_cfg('--resume', '--load-from', 'x.pth').load_from).name == 'epoch_2.pth'
+    for flags in (['--load-from', 'x.pth'], ['--resume-from', 'w.pth'], ['--resume', 'w.pth']):
+        assert Path(train_cfg(*flags, '--resume', 'auto').load_from).name == 'epoch_2.pth'
+    assert train_cfg('--resume-from', 'w.pth').load_from == 'w.pth'
     capsys.readouterr()
     cfg = train_cfg()
     assert not cfg.get('resume') and cfg.load_from == 'coco.pth'

@@ -3,11 +3,14 @@ from maskforge.formats.atomic_file import write_atomically
 
 from . import loader_schemes
 from .checkpoint_file import is_whole, load_checkpoint, save_checkpoint
+from .encrypted_file import encrypted, is_encrypted, open_decrypted
+from .encryption_key import adopt_config_key, current_key, read_key_file, set_encryption_key
 from .find_latest import find_latest, write_last_checkpoint
 from .layout import CheckpointLayout
 from .load_weights import LoadReport, load_weights, translate, unwrap, without_names
 from .publish import publish
 
-__all__ = ['CheckpointLayout', 'LoadReport', 'find_latest', 'is_whole', 'load_checkpoint', 'load_weights',
-           'loader_schemes', 'publish', 'save_checkpoint', 'translate', 'unwrap', 'without_names',
+__all__ = ['CheckpointLayout', 'LoadReport', 'adopt_config_key', 'current_key', 'encrypted', 'find_latest',
+           'is_encrypted', 'is_whole', 'load_checkpoint', 'load_weights', 'loader_schemes', 'open_decrypted', 'publish',
+           'read_key_file', 'save_checkpoint', 'set_encryption_key', 'translate', 'unwrap', 'without_names',
            'write_atomically', 'write_last_checkpoint']

@@ -9,7 +9,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -26,25 +26,24 @@ class RefusedNameError(ValueError):
     """A pickle wants a class or function that is not read; the message is its dotted name."""
 
 
-def is_plain_pickle(path: Path) -> bool:
+def is_plain_pickle(path: Path, stream: BinaryIO) -> bool:
     """Whether the file is a pickle by its name, and not one of PyTorch's containers by its content."""
     if path.suffix not in SUFFIXES:
         return False
-    with open(path, 'rb') as stream:
-        start = stream.read(32)
+    start = stream.read(32)
+    stream.seek(0)
     return not start.startswith(b'PK') and _TORCH_MAGIC not in start
 
 
-def read_plain_pickle(path: Path, device: str | torch.device = 'cpu') -> Any:
+def read_plain_pickle(stream: BinaryIO, device: str | torch.device = 'cpu') -> Any:
     """Return the content with arrays turned into tensors, all tensors on ``device``.
 
     Raises:
         RefusedNameError: it holds something else than numbers, text, containers, arrays and tensors.
         pickle.UnpicklingError, EOFError: it is torn.
     """
-    with open(path, 'rb') as stream:
-        # files of Python 2 hold bytes where Python 3 expects text
-        return _as_tensors(_Unpickler(stream, encoding='latin1').load(), device)
+    # files of Python 2 hold bytes where Python 3 expects text
+    return _as_tensors(_Unpickler(stream, encoding='latin1').load(), device)
 
 
 class _Unpickler(pickle.Unpickler):

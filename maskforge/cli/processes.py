@@ -8,6 +8,8 @@ from pathlib import Path
 from .arguments import gpu_ids
 
 _ROOT = Path(__file__).resolve().parents[2]
+# as in dist_train.sh: signals that torchrun hands on, and seconds until it kills what has not ended after one
+_TORCHRUN = dict(PET_SIGNALS_TO_HANDLE='SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1', TORCH_ELASTIC_SHUTDOWN_TIMEOUT='120')
 
 
 def start_processes(args: argparse.Namespace, verb: str, argv: list[str] | None) -> None:
@@ -32,6 +34,8 @@ def start_processes(args: argparse.Namespace, verb: str, argv: list[str] | None)
     if count == 1 and int(os.environ.get('NNODES', '1')) == 1:
         return
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get('PYTHONPATH')]))
+    for name, value in _TORCHRUN.items():
+        environment.setdefault(name, value)
     command = torchrun_command(count, ['-m', 'maskforge.cli.main', verb, *_arguments(argv), '--launcher', 'pytorch'])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -20,6 +20,8 @@ from .heartbeats import Beat, HeartbeatBoard
 
 #: exit code of the processes that end because another one died or hung (EX_TEMPFAIL of sysexits.h: try again)
 LOST_RANK_EXIT = 75
+#: the phase between two training steps
+LOADING = 'loading of data'
 
 _DEFAULTS = dict(timeout=600., long_timeout=3600., lost_after=20.)
 _LONG_SILENCE = 10  # parsing a large file, for example, may hold the interpreter for minutes
@@ -210,7 +212,7 @@ class Watchdog:
         text = (f'{verdict}. All processes end with code {LOST_RANK_EXIT}, --resume continues from the last '
                 f'checkpoint; the stacks are in {self.log_dir / "watchdog_rank_*.txt"}')
         try:
-            os.write(2, f'maskforge: error: {text} [told by rank {self.rank}]\n'.encode())
+            os.write(2, f'maskforge: error: {text} [told by rank {self.rank}, at iteration {self._state[1]}]\n'.encode())
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, 'w') as stream:
                 stream.write(f'{text}\n\n')
@@ -249,7 +251,7 @@ def find_stuck(beats: Mapping[int, Beat], *, timeout: float, long_timeout: float
     """The message about ranks that stand still and do not merely wait for others, None if all move.
 
     Of several ranks that stand, those that are not in a collective hold up the rest. If all of them are, they wait for
-    one that still moves, however slowly; if none does, those with the fewest iterations are named.
+    one that still moves, however slowly. Of those that are left, the ones that are furthest behind are named.
     """
     active = {rank: beat for rank, beat in beats.items() if beat.phase}
     limit = long_timeout if any(beat.is_long for beat in active.values()) else timeout
@@ -259,10 +261,14 @@ def find_stuck(beats: Mapping[int, Beat], *, timeout: float, long_timeout: float
     guilty = {rank: beat for rank, beat in standing.items() if not beat.waits}
     if not guilty and len(standing) < len(active):
         return None
-    fewest = min(beat.iteration for beat in standing.values())
-    guilty = guilty or {rank: beat for rank, beat in standing.items() if beat.iteration == fewest}
+    guilty = guilty or standing
+    last = min(map(_progress, guilty.values()))
     return '; '.join(f'rank {rank} on host {beat.host} has not moved since {beat.describe()} for {beat.still:.0f} s'
-                     for rank, beat in guilty.items())
+                     for rank, beat in guilty.items() if _progress(beat) == last)
+
+
+def _progress(beat: Beat) -> tuple[int, bool]:
+    return beat.iteration, beat.phase != LOADING
 
 
 def is_echo(error: BaseException) -> bool:

@@ -41,7 +41,9 @@ def test_lost(beats, silence, message):
     # all wait for each other: those with the fewest iterations
     ({0: beat(still=601, waits=True, iteration=8), 1: beat(still=601, waits=True)}, [1]),
     ({0: beat(still=601, waits=True), 1: beat(still=601, waits=True)}, [0, 1]),
-    # nobody is seen to wait (a GPU)
+    # nobody is seen to wait (a GPU): those that are furthest behind
+    ({0: beat(still=601, iteration=8), 1: beat(still=601), 2: beat(still=601, iteration=8)}, [1]),
+    ({0: beat(still=601), 1: beat(still=601, phase='loading of data')}, [1]),
     ({0: beat(still=601), 1: beat(still=601)}, [0, 1]),
     # others wait for a rank that computes metrics or writes
     ({0: beat(still=1500, is_long=True), 1: beat(still=1500, waits=True)}, []),

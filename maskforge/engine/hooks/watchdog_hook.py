@@ -3,6 +3,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from maskforge.engine.watchdog import LOADING
+
 
 class WatchdogHook(Hook):
     """Notes the beginning of steps, loading, metrics and checkpoints; the runner registers it for several processes.
@@ -34,7 +36,7 @@ class WatchdogHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
         """The counter of the runner moves after the hooks."""
         self._first = self._in_step = False
-        self.watchdog.note('loading of data', runner.iter + 1)
+        self.watchdog.note(LOADING, runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
         """Whatever follows an epoch."""

@@ -25,6 +25,7 @@ from maskforge.checkpoints import (
     unwrap,
     without_names,
 )
+from maskforge.checkpoints.sharded_checkpoint import save_sharded
 from maskforge.layers.lora import build_model, merge_lora
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE, VISUALIZERS
 
@@ -34,6 +35,7 @@ from .distributed import init_dist
 from .hooks.signal_hook import SignalHook
 from .interruption import Interruption, save_and_leave
 from .learning_rate_scaling import scale_to_batch
+from .memory_reuse import reuse_freed_memory
 from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped
 from .resume import resume_run
 from .run_environment import environment_facts, unique_timestamp, with_safe_text
@@ -103,6 +105,7 @@ class Runner(_Runner):
         """Join the other processes on whatever devices there are; name the run."""
         if self.distributed and not is_distributed():
             self._notes += init_dist(self.launcher, **dict(env_cfg.get('dist_cfg') or {}))
+        reuse_freed_memory()
         super().setup_env(env_cfg)
         self._timestamp = unique_timestamp(self.work_dir)
 
@@ -133,10 +136,13 @@ class Runner(_Runner):
         return ', '.join(type(hook).__name__ for hook in self.hooks)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """MMEngine's default hooks and :class:`SignalHook` (``default_hooks=dict(signal=None)`` leaves it out)."""
-        hooks = dict(signal=dict(type='SignalHook'), **(hooks or {})) if 'signal' not in (hooks or {}) else dict(hooks)
-        if hooks['signal'] is None:
-            hooks.pop('signal')
+        """MMEngine's default hooks, :class:`SignalHook` and :class:`BrokenRecordsHook`.
+
+        ``default_hooks=dict(signal=None)`` or ``dict(broken_records=None)`` leaves one of ours out.
+        """
+        own = dict(signal=dict(type='SignalHook'), broken_records=dict(type='BrokenRecordsHook'))
+        hooks = {**own, **(hooks or {})}
+        hooks = {name: hook for name, hook in hooks.items() if hook is not None or name not in own}
         super().register_default_hooks(hooks)
 
     def build_log_processor(self, log_processor: Any) -> Any:
@@ -407,6 +413,9 @@ class Runner(_Runner):
                                         schedulers=save_param_scheduler)
         checkpoint['random_state'] = random_state
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        if not self.strategy.checkpoint_suffix:
+            save_sharded(*self.strategy.take_apart(checkpoint), f'{out_dir}/{filename}')
+            return
         checkpoint = self.strategy.gather(checkpoint)
         if not is_main_process():
             return

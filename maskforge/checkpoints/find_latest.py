@@ -10,7 +10,7 @@ from maskforge.formats.atomic_file import write_atomically
 from .checkpoint_file import is_whole
 
 POINTER = 'last_checkpoint'
-_COUNTED = re.compile(r'^(?:epoch|iter)_\d+\.pth$')
+_COUNTED = re.compile(r'^(?:epoch|iter)_\d+(?:\.pth)?$')
 
 
 def write_last_checkpoint(work_dir: str | os.PathLike, checkpoint: str | os.PathLike) -> Path:
@@ -23,7 +23,8 @@ def find_latest(work_dir: str | os.PathLike) -> Path | None:
     """Return the newest whole checkpoint of a run; None where there is none.
 
     First the file that ``last_checkpoint`` names (relative, or absolute as MMEngine writes it), then ``epoch_N.pth``
-    and ``iter_N.pth`` from the newest back. A torn file is passed over with a warning.
+    and ``iter_N.pth`` (in parts: the folders ``epoch_N`` and ``iter_N``) from the newest back. A torn one is passed
+    over with a warning.
     """
     for path in _candidates(Path(work_dir)):
         if is_whole(path):
@@ -40,7 +41,7 @@ def _candidates(work_dir: Path) -> list[Path]:
         named = Path(pointer.read_text(encoding='utf-8').strip())
         # a moved work_dir: an absolute path of MMEngine's is looked up by its name
         for path in (work_dir / named, work_dir / named.name):
-            if path.is_file():
+            if path.exists():
                 found.append(path)
                 break
     if work_dir.is_dir():

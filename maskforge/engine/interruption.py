@@ -40,8 +40,8 @@ def save_and_leave(runner: Any, signum: int, *, done: int) -> NoReturn:
         done: training iterations that are complete.
     """
     runner.call_hook('before_write_checkpoint')
-    runner.save_checkpoint(runner.work_dir, f'iter_{done}.pth', meta=dict(epoch=runner.epoch, iter=done))
-    path = Path(runner.work_dir) / f'iter_{done}.pth'
+    path = Path(runner.work_dir) / f'iter_{done}{runner.strategy.checkpoint_suffix}'
+    runner.save_checkpoint(runner.work_dir, path.name, meta=dict(epoch=runner.epoch, iter=done))
     if is_main_process():
         write_last_checkpoint(runner.work_dir, path)
     runner.logger.warning(f'{signal.Signals(signum).name}: saved {path}; --resume continues there')

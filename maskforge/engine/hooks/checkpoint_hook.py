@@ -96,7 +96,8 @@ class CheckpointHook(Hook):
         elif self.by_epoch and by_iter:
             runner.logger.warning('CheckpointHook counts epochs (by_epoch=True), but the training loop counts '
                                   'iterations: only the end of the run is saved. Set by_epoch=False.')
-        self.filename_tmpl = self.filename_tmpl or ('epoch_{}.pth' if self.by_epoch else 'iter_{}.pth')
+        suffix = getattr(getattr(runner, 'strategy', None), 'checkpoint_suffix', '.pth')
+        self.filename_tmpl = self.filename_tmpl or ('epoch_{}' if self.by_epoch else 'iter_{}') + suffix
 
     def after_train_epoch(self, runner) -> None:
         """Write the checkpoint of the epoch if it is due."""
@@ -171,7 +172,7 @@ class CheckpointHook(Hook):
         problem: Exception | str | None = None
         try:
             runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False, **options)
-            if dist.is_main_process() and not is_whole(path) and not path.is_dir():
+            if dist.is_main_process() and not is_whole(path):
                 problem = 'the file that was written does not read back whole'
         except (OSError, RuntimeError) as error:
             problem = error
@@ -215,6 +216,14 @@ def _remove(path: Path) -> None:
 def link_or_copy(source: Path, target: Path) -> None:
     """Make ``target`` the same file as ``source``, or a copy where the file system has no hard links."""
     temporary = target.with_name(f'.{target.name}.link')
+    if source.is_dir():  # a checkpoint in parts
+        _remove(temporary)
+        temporary.mkdir()
+        for part in source.iterdir():
+            link_or_copy(part, temporary / part.name)
+        _remove(target)
+        os.replace(temporary, target)
+        return
     try:
         temporary.unlink(missing_ok=True)
         os.link(source, temporary)

@@ -8,14 +8,16 @@ from mmengine import dist
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
-from torch import nn
+from torch import Tensor, nn
 
+from maskforge.checkpoints.sharded_checkpoint import take_apart
 from maskforge.engine.model_preparation import to_device
+from maskforge.engine.training_state import plain
 from maskforge.registry import STRATEGIES
 
 from .activation_checkpointing import recompute_modules
 from .fsdp_on_cpu import check_cpu_averages
-from .sharded_tensors import accept_whole_state, accept_whole_tensors, whole
+from .sharded_tensors import accept_whole_state, accept_whole_tensors, own_piece, whole
 from .sharding_units import automatic_units, named_units
 from .strategy import Strategy
 
@@ -152,6 +154,17 @@ class FSDP2Strategy(Strategy):
     def gather(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """See :class:`Strategy`."""
         return whole(checkpoint, keep=dist.is_main_process()) if self.gathers else checkpoint
+
+    @property
+    def checkpoint_suffix(self) -> str:
+        """Checkpoints in parts are folders."""
+        return '' if self.gathers and self.checkpoint == 'sharded' else '.pth'
+
+    def take_apart(self, checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See :class:`Strategy`."""
+        pieces: dict[str, Tensor] = {}
+        index = take_apart(checkpoint, own_piece, pieces)
+        return plain(index), plain(pieces)
 
     @contextmanager
     def evaluation(self, model: nn.Module) -> Iterator[None]:

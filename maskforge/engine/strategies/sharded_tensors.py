@@ -35,6 +35,15 @@ def whole(value: Any, *, keep: bool = True) -> Any:
     return value
 
 
+def own_piece(value: Any) -> tuple[Tensor, int] | None:
+    """This process's piece of a sharded tensor and the dimension that is divided; None for anything else."""
+    if not is_sharded(value):
+        return None
+    (placement,) = value.placements
+    # a copy: a view would be written with all of its storage
+    return value.detach().to_local().clone(), placement.dim
+
+
 @torch.no_grad()
 def sharded_like(value: Tensor, like: Tensor) -> Tensor:
     """Return this process's part of a whole tensor, sharded and placed as ``like``; sends nothing."""

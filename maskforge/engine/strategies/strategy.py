@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Strategy:
@@ -39,9 +39,9 @@ class Strategy:
         """Return the checkpoint with whole tensors on the main process; all processes call this if it gathers."""
         return checkpoint
 
-    def save(self, checkpoint: dict[str, Any], path: str) -> bool:
-        """Write the checkpoint in the strategy's own form; False where it has none and the runner writes a file."""
-        return False
+    def take_apart(self, checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the plain index of a checkpoint in parts and this process's tensors; only without a suffix."""
+        raise NotImplementedError
 
     @contextmanager
     def evaluation(self, model: nn.Module) -> Iterator[None]:

@@ -45,6 +45,9 @@ def is_whole(path: str | os.PathLike) -> bool:
         WrongKeyError: the file is encrypted, and not with the key that is set.
     """
     path = Path(path)
+    if path.is_dir():
+        from .sharded_checkpoint import is_whole_folder  # its files are checkpoints of this module
+        return is_whole_folder(path)
     if not path.is_file() or path.stat().st_size == 0:
         return False
     if is_encrypted(path):
@@ -97,6 +100,9 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', *, trust
     """
     source = str(path)
     path = local_copy(source) if is_remote(source) else Path(source).expanduser()
+    if path.is_dir():
+        from .sharded_checkpoint import load_sharded
+        return load_sharded(path, map_location)
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist{_neighbours(path)}.')
     with open_decrypted(path) as stream:

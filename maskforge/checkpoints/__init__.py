@@ -9,8 +9,9 @@ from .find_latest import find_latest, write_last_checkpoint
 from .layout import CheckpointLayout
 from .load_weights import LoadReport, load_weights, translate, unwrap, without_names
 from .publish import publish
+from .weights_file import save_weights
 
 __all__ = ['CheckpointLayout', 'LoadReport', 'adopt_config_key', 'current_key', 'encrypted', 'find_latest',
            'is_encrypted', 'is_whole', 'load_checkpoint', 'load_weights', 'loader_schemes', 'open_decrypted', 'publish',
-           'read_key_file', 'save_checkpoint', 'set_encryption_key', 'translate', 'unwrap', 'without_names',
-           'write_atomically', 'write_last_checkpoint']
+           'read_key_file', 'save_checkpoint', 'save_weights', 'set_encryption_key', 'translate', 'unwrap',
+           'without_names', 'write_atomically', 'write_last_checkpoint']

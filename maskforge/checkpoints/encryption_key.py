@@ -59,7 +59,7 @@ def adopt_config_key(value: Any, *, writes: bool = False) -> None:
         ValueError: no text, empty, or masked while no other key is there.
     """
     global _of_config
-    value = value.reveal() if isinstance(value, Secret) else value
+    before, value = _of_config, value.reveal() if isinstance(value, Secret) else value
     if value is not None and not isinstance(value, str):
         raise ValueError(f'encryption_key of the config must be a text, got a value of type {type(value).__name__}.')
     _of_config = None if value in (None, MASK) else as_key(value, 'encryption_key of the config')
@@ -67,7 +67,7 @@ def adopt_config_key(value: Any, *, writes: bool = False) -> None:
         raise MissingKeyError(f"encryption_key of the config is '{MASK}', as dumped configs show keys, and what is "
                               f'written would not be encrypted. Give the key by --key-file FILE or {VARIABLE}, or set '
                               f'encryption_key to None.')
-    if _of_config is not None and current_key() != _of_config:
+    if _of_config not in (None, before) and current_key() != _of_config:
         print_log(f'encryption_key of the config is not used: another key is given by '
                   f'{VARIABLE if _given is None else "--key-file"}', 'current', 30)
 

@@ -3,11 +3,10 @@ import difflib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_world_size
 from mmengine.fileio import join_path
@@ -19,12 +18,8 @@ from maskforge.structures import sample_rng
 
 from .class_names import check_classes, make_palette
 from .pipeline import Pipeline
+from .record_faults import RecordFaults, fault_of
 from .shared_arrays import SharedArrays, build_once_per_node
-
-#: what a broken or missing file raises while it is read; anything else is a mistake in the program and passes through
-BROKEN_RECORD = (OSError, ValueError, EOFError, cv2.error)
-#: so many broken records in a row mean that the folder or the pipeline is wrong, not a record
-MAX_BROKEN_IN_A_ROW = 10
 
 
 @DATASETS.register_module()
@@ -44,6 +39,8 @@ class BaseDetDataset(BaseDataset):
         backend_args: MMEngine's file back end for the annotation file.
         on_error: 'skip' reports a broken image by name, once, and draws another record; 'raise' ends the run.
             The default is 'skip' in training and 'raise' in test mode, where 'skip' is refused.
+        fault_cfg: how often and how long a record is tried before it counts as broken, and how many broken ones end
+            the run; see :class:`~maskforge.datasets.record_faults.RecordFaults`.
         on_defect: 'raise' or 'skip' for annotation records that cannot be used.
         share_between_ranks: only one process of a machine reads the annotations, the others use its memory. All
             processes must then build the data set, and records may hold plain values and arrays only. Without it (and
@@ -54,8 +51,8 @@ class BaseDetDataset(BaseDataset):
     PREFIXES: tuple[str, ...] = ('img', 'img_path', 'seg', 'panoptic')
 
     def __init__(self, *args: Any, seg_map_suffix: str = '.png', backend_args: dict | None = None,
-                 on_error: str | None = None, on_defect: str = 'raise', share_between_ranks: bool = False,
-                 **kwargs: Any) -> None:
+                 on_error: str | None = None, fault_cfg: Mapping[str, Any] | None = None, on_defect: str = 'raise',
+                 share_between_ranks: bool = False, **kwargs: Any) -> None:
         self.seg_map_suffix = seg_map_suffix
         self.backend_args = backend_args
         self.on_error = on_error
@@ -63,12 +60,12 @@ class BaseDetDataset(BaseDataset):
         self.share_between_ranks = share_between_ranks
         self._columns: dict[str, np.ndarray] = {}
         self._shared: SharedArrays | None = None
-        self._broken: torch.Tensor | None = None
         pipeline = kwargs.pop('pipeline', ())
         lazy_init = kwargs.pop('lazy_init', False)
         super().__init__(*args, pipeline=[], lazy_init=True, **kwargs)
         self.pipeline = Pipeline(pipeline)
         self._check_settings()
+        self.faults = RecordFaults(fault_cfg, on_error=self.on_error)
         if not lazy_init:
             self.full_init()
 
@@ -83,8 +80,7 @@ class BaseDetDataset(BaseDataset):
         else:
             super().full_init()
         self._complete_metainfo()
-        # one byte a record in shared memory: every worker sees what the others have reported
-        self._broken = torch.zeros(max(len(self), 1), dtype=torch.uint8).share_memory_()
+        self.faults.watch(len(self), source=self._source(), name_of=self._record_name)
 
     def filter_data(self) -> list[dict]:
         """Leave out records as ``filter_cfg`` says.
@@ -133,7 +129,11 @@ class BaseDetDataset(BaseDataset):
 
     def broken_records(self) -> list[int]:
         """Indices that could not be read so far, in any worker process of this run."""
-        return [] if self._broken is None else torch.nonzero(self._broken).flatten().tolist()
+        return self.faults.broken()
+
+    def record_faults(self) -> list[RecordFaults]:
+        """What the engine reports at the end of an epoch."""
+        return [self.faults]
 
     def __getitem__(self, idx: int) -> Any:
         """Return the record after the pipeline; in training, another one where it is broken or the pipeline gives None.
@@ -145,12 +145,12 @@ class BaseDetDataset(BaseDataset):
         in_a_row = 0
         for _ in range(1 if self.test_mode else self.max_refetch + 1):
             try:
-                sample, in_a_row = self.prepare_data(idx), 0
+                sample, in_a_row = self.faults.read(idx, partial(self.prepare_data, idx)), 0
             except Exception as error:
-                if not _is_broken_record(error):
+                if fault_of(error) is None:
                     raise
                 in_a_row += 1
-                self._handle_broken(idx, error, in_a_row)
+                self.faults.handle(idx, error, in_a_row)
                 sample = None
             if sample is not None:
                 return sample
@@ -265,30 +265,11 @@ class BaseDetDataset(BaseDataset):
     def _rand_another(self) -> int:
         return int(sample_rng().integers(len(self)))
 
-    def _handle_broken(self, idx: int, error: Exception, in_a_row: int) -> None:
-        name = self._record_name(idx)
-        if self.on_error == 'raise':
-            if name in str(error):
-                raise error
-            raise ValueError(f'{name} cannot be used: {error}') from error
-        if not self._broken[idx]:
-            self._broken[idx] = 1
-            print_log(f'{name} is skipped ({int(self._broken.sum())} broken records so far): '
-                      f'{type(error).__name__}: {error}', 'current', logging.WARNING)
-        if in_a_row >= MAX_BROKEN_IN_A_ROW:
-            raise ValueError(f'{self._source()}: {in_a_row} records in a row could not be read, last {name}: {error} '
-                             'Check data_root, data_prefix and the pipeline.') from error
-
     def _record_name(self, idx: int) -> str:
         return str(self.get_data_info(idx).get('img_path', f'record {idx}'))
 
     def _source(self) -> str:
         return str(self.ann_file) if self.ann_file else type(self).__name__
-
-
-def _is_broken_record(error: Exception) -> bool:
-    # the chain of transforms raises an error again under a plainer type; the cause is the error itself
-    return isinstance(error, BROKEN_RECORD) or isinstance(error.__cause__, BROKEN_RECORD)
 
 
 def _check_keys(what: str, given: Mapping, allowed: Sequence[str]) -> None:

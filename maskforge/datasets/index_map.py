@@ -7,6 +7,7 @@ import numpy as np
 from maskforge.registry import DATASETS
 
 from .image_sizes import image_sizes
+from .record_faults import RecordFaults
 from .record_origins import record_origins
 
 
@@ -86,6 +87,12 @@ class IndexMap:
         """Indices whose record could not be read so far."""
         flags = self._gather(lambda part: np.isin(np.arange(len(part)), part.broken_records()))
         return np.flatnonzero(flags).tolist()
+
+    def record_faults(self) -> list[RecordFaults]:
+        """What the engine reports at the end of an epoch, of all parts (a user's own data set may have none)."""
+        self.full_init()
+        return [faults for dataset in self.datasets if hasattr(dataset, 'record_faults')
+                for faults in dataset.record_faults()]
 
     def _gather(self, ask: Callable[[Any], np.ndarray]) -> np.ndarray:
         """Ask every part for one value a record, and lay the answers out by our own indices."""

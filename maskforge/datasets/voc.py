@@ -7,7 +7,7 @@ from mmengine.fileio import join_path
 from maskforge.formats.box_check import clip_box
 from maskforge.formats.defect import Defect, settle
 from maskforge.formats.image_header import read_image_size
-from maskforge.formats.json_file import require_file
+from maskforge.formats.text_file import read_text_file
 from maskforge.formats.voc_xml import VocRecord, read_voc_xml
 from maskforge.registry import DATASETS
 
@@ -62,7 +62,7 @@ class VOCDataset(BaseDetDataset):
 
     def _image_names(self, annotations: Path) -> list[str]:
         if self.ann_file:
-            text = require_file(self.ann_file, 'list of images').read_text(encoding='utf-8')
+            text = read_text_file(self.ann_file, 'list of images')
             return [line.split()[0] for line in text.splitlines() if line.strip()]
         if not annotations.is_dir():
             raise FileNotFoundError(f'folder {annotations} does not exist (data_root and ann_subdir make it up).')

@@ -2,6 +2,7 @@
 import copy
 import os
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from maskforge.checkpoints import (
+    adopt_config_key,
     find_latest,
     load_checkpoint,
     load_weights,
@@ -29,9 +31,11 @@ from maskforge.checkpoints.sharded_checkpoint import save_sharded
 from maskforge.layers.lora import build_model, merge_lora
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE, VISUALIZERS
 
+from .checkpoint_storage import put_elsewhere
 from .class_count import check_class_count
 from .data_loading import batch_size_of, build_dataloader
 from .distributed import init_dist
+from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.signal_hook import SignalHook
 from .interruption import Interruption, save_and_leave
 from .learning_rate_scaling import scale_to_batch
@@ -65,6 +69,7 @@ class Runner(_Runner):
                  load_from: str | None = None, launcher: str = 'none', env_cfg: dict | None = None,
                  randomness: dict | None = None, default_scope: str = SCOPE, cfg: Config | dict | None = None,
                  **settings) -> None:
+        adopt_config_key((cfg or {}).get('encryption_key'))
         self.interruption = Interruption()
         self.frozen_modules: list[nn.Module] = []
         self._frozen_names: list[str] = []
@@ -260,13 +265,14 @@ class Runner(_Runner):
     def train(self) -> nn.Module:
         """Train; returns the model."""
         self._is_training = True
+        adopt_config_key(self.cfg.get('encryption_key'), writes=True)
         try:
             with watched(self):
                 self.strategy.prepare(self)
                 return super().train()
         finally:
             for hook in self.hooks:
-                if isinstance(hook, SignalHook):
+                if isinstance(hook, (CheckpointHook, SignalHook)):
                     hook.release()
 
     def val(self) -> dict[str, float]:
@@ -285,6 +291,7 @@ class Runner(_Runner):
         Raises:
             ValueError: the config has no ``export_cfg``.
         """
+        adopt_config_key(self.cfg.get('encryption_key'), writes=True)
         cfg = self.cfg.get('export_cfg')
         if not cfg:
             raise ValueError("the config has no 'export_cfg': add export_cfg=dict(type='ExportLoop')")
@@ -389,7 +396,8 @@ class Runner(_Runner):
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
                         save_optimizer: bool = True, save_param_scheduler: bool = True, meta: dict | None = None,
-                        by_epoch: bool = True, backend_args: dict | None = None) -> None:
+                        by_epoch: bool = True, backend_args: dict | None = None,
+                        write: Callable[[dict, Path], Any] = save_checkpoint) -> None:
         """Write a checkpoint atomically, plain and complete. All ranks must call this.
 
         Args:
@@ -400,6 +408,7 @@ class Runner(_Runner):
             meta: entries that override the counters and add to the meta data.
             by_epoch: called at the end of an epoch, before the epoch counter moves; otherwise at the end of an
                 iteration, before the iteration counter moves.
+            write: gets the whole checkpoint and its path on the main process.
         """
         counters = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch,
                                                                                     iter=self.iter + 1)
@@ -421,9 +430,9 @@ class Runner(_Runner):
             return
         checkpoint = plain(checkpoint)
         if backend_args or file_client_args or '://' in str(out_dir):
-            _put_elsewhere(checkpoint, out_dir, filename, backend_args or file_client_args)
+            put_elsewhere(checkpoint, out_dir, filename, backend_args or file_client_args)
         else:
-            save_checkpoint(checkpoint, Path(out_dir) / filename)
+            write(checkpoint, Path(out_dir) / filename)
 
     def leave_if_interrupted(self, *, iteration_ended: bool = False) -> None:
         """If any process was asked to stop: save ``iter_N.pth``, close the logs, exit with 128 + the signal's number.
@@ -437,9 +446,3 @@ class Runner(_Runner):
 
 def _with_type(loop: Any, name: str) -> Any:
     return dict(dict(type=name), **loop) if isinstance(loop, dict) else loop
-
-
-def _put_elsewhere(checkpoint: dict, out_dir: str, filename: str, backend_args: dict | None) -> None:
-    from mmengine.fileio import join_path
-    from mmengine.runner import save_checkpoint as put
-    put(checkpoint, join_path(out_dir, filename, backend_args=backend_args), backend_args=backend_args)

@@ -1,7 +1,7 @@
 """Text files of class names (TAO's class maps): one name a line, category ids from 1 in the order of the lines."""
 from pathlib import Path
 
-from .json_file import require_file
+from .text_file import read_text_file
 
 
 def read_class_list(path: str | Path, *, num_classes: int | None = None) -> list[str]:
@@ -14,7 +14,7 @@ def read_class_list(path: str | Path, *, num_classes: int | None = None) -> list
         FileNotFoundError: no such file.
         ValueError: no names, an empty line before the last name, a name twice, or another number than asked for.
     """
-    lines = [line.strip() for line in require_file(path, 'class map').read_text(encoding='utf-8').splitlines()]
+    lines = [line.strip() for line in read_text_file(path, 'class map').splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     if not all(lines) or not lines:

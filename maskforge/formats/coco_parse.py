@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .defect import Defect
+from .rle import LARGEST_SIDE
 from .segmentation_column import SegmentationColumn
 
 #: a box may stick out of its image by this many pixels (rounding) without being mentioned
@@ -190,7 +191,7 @@ def _name(identity: Any, position: int, image: str) -> str:
 
 def _image_problem(record: Any) -> str | None:
     problem = _key_problem(record, {'id': int, 'file_name': str, 'height': int, 'width': int})
-    if problem is None and (record['height'] <= 0 or record['width'] <= 0):
+    if problem is None and not all(0 < record[side] <= LARGEST_SIDE for side in ('height', 'width')):
         problem = f'({record["file_name"]}) has size {record["width"]} x {record["height"]}'
     return problem
 

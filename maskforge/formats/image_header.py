@@ -26,7 +26,7 @@ def read_image_size(path: str | Path, *, upright: bool = False) -> tuple[int, in
         with Image.open(require_file(path, 'image')) as image:
             turned = upright and image.getexif().get(ORIENTATION) in ON_THE_SIDE
             return (image.width, image.height) if turned else (image.height, image.width)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f'{path} is not a readable image: {error}.') from None

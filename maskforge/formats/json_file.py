@@ -1,5 +1,4 @@
 """JSON files: reading with errors that name the file and the place, writing that never leaves half a file."""
-import difflib
 import gc
 import json
 from collections.abc import Iterator
@@ -10,6 +9,9 @@ from typing import Any
 from mmengine import fileio
 
 from .atomic_file import write_atomically
+from .text_file import decode_text, read_text_file, require_file
+
+__all__ = ['garbage_collection_paused', 'parse_json', 'read_json', 'read_json_dict', 'require_file', 'write_json']
 
 
 def read_json(path: str | Path, *, backend_args: dict | None = None) -> Any:
@@ -23,15 +25,29 @@ def read_json(path: str | Path, *, backend_args: dict | None = None) -> Any:
         ValueError: the text is no JSON; the message says where it stops and whether the file looks cut off.
     """
     text = _read_text(path, backend_args)
+    with garbage_collection_paused():
+        return parse_json(text, str(path))
+
+
+def parse_json(text: str, place: str) -> Any:
+    """Return the value that a JSON text stands for; ``place`` is the file (and line) in messages.
+
+    Raises:
+        ValueError: the text is no JSON.
+    """
     try:
-        with garbage_collection_paused():
-            return json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         cut = not text[error.pos:].strip() or error.msg.startswith('Unterminated')
         hint = ('the file ends in the middle of a value, so it was cut off: copy or download it again'
                 if cut else 'correct the text there or write the file again')
-        raise ValueError(f'{path} is not valid JSON: {error.msg} at character {error.pos} of {len(text)} '
+        raise ValueError(f'{place} is not valid JSON: {error.msg} at character {error.pos} of {len(text)} '
                          f'(line {error.lineno}, column {error.colno}); {hint}.') from None
+    except RecursionError:
+        raise ValueError(f'{place} is no JSON of annotations: values lie within values, thousands of levels '
+                         'deep.') from None
+    except ValueError as error:  # a number with thousands of digits
+        raise ValueError(f'{place} is not usable JSON: {error}.') from None
 
 
 @contextmanager
@@ -59,30 +75,7 @@ def write_json(data: Any, path: str | Path, *, indent: int | None = None) -> Non
     write_atomically(path, json.dumps(data, indent=indent, ensure_ascii=False).encode('utf-8'))
 
 
-def require_file(path: str | Path, what: str = 'file') -> Path:
-    """Return ``path`` if it is a file.
-
-    Raises:
-        FileNotFoundError: it is not; the message names the folder that is missing or the near names in it.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise FileNotFoundError(f'{path} is a folder; a {what} is needed.')
-    folder = path.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{what} {path} does not exist, nor does its folder {folder} '
-                                f'(working folder: {Path.cwd()}).')
-    near = difflib.get_close_matches(path.name, sorted(entry.name for entry in folder.iterdir()), n=3, cutoff=0.5)
-    hint = f'did you mean {" or ".join(near)}?' if near else f'nothing in {folder} has a near name.'
-    raise FileNotFoundError(f'{what} {path} does not exist; {hint}')
-
-
 def _read_text(path: str | Path, backend_args: dict | None) -> str:
     if backend_args or '://' in str(path):
-        return fileio.get_text(str(path), backend_args=backend_args)
-    try:
-        return require_file(path).read_text(encoding='utf-8')
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text (byte {error.start}); JSON files must be.') from None
+        return decode_text(fileio.get(str(path), backend_args=backend_args), path)
+    return read_text_file(path)

@@ -36,7 +36,7 @@ def stream_json(path: str | Path) -> Iterator[tuple[str | None, Any]]:
         FileNotFoundError: no such file.
         ValueError: the text is no JSON object or list, or is cut off; the message says where.
     """
-    with require_file(path).open(encoding='utf-8') as file:
+    with require_file(path).open(encoding='utf-8-sig') as file:
         reader = _Reader(file, str(path))
         try:
             yield from _top_level(reader)
@@ -49,6 +49,7 @@ def _top_level(reader: '_Reader') -> Iterator[tuple[str | None, Any]]:
         elements = Elements(reader)
         yield None, elements
         _exhaust(elements)
+        reader.end()
         return
     reader.expect('{', 'an object {...} or a list [...]')
     first = True
@@ -57,6 +58,8 @@ def _top_level(reader: '_Reader') -> Iterator[tuple[str | None, Any]]:
             reader.expect(',', "',' or '}'")
         first = False
         key = reader.value()
+        if not isinstance(key, str):
+            raise reader.error(f'a key must be a text, not {key!r}')
         reader.expect(':', "':'")
         if reader.peek() == '[':
             elements = Elements(reader)
@@ -65,6 +68,7 @@ def _top_level(reader: '_Reader') -> Iterator[tuple[str | None, Any]]:
         else:
             yield key, reader.value()
     reader.expect('}', "'}'")
+    reader.end()
 
 
 def _exhaust(elements: Elements) -> None:
@@ -90,8 +94,13 @@ class _Reader:
     def expect(self, character: str, what: str) -> None:
         """Pass one character."""
         if self.peek() != character:
-            raise self._error(f'{what} is missing')
+            raise self.error(f'{what} is missing')
         self.at += 1
+
+    def end(self) -> None:
+        """Make sure that nothing follows."""
+        if self.peek():
+            raise self.error('something follows the end of the value')
 
     def value(self) -> Any:
         """Read one whole value."""
@@ -102,7 +111,11 @@ class _Reader:
                 value, end = self.decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 if not self._more(size):
-                    raise self._error(error.msg) from None
+                    raise self.error(error.msg) from None
+            except RecursionError:
+                raise self.error('values lie within values, thousands of levels deep') from None
+            except ValueError as error:  # a number with thousands of digits
+                raise self.error(str(error)) from None
             else:
                 if end < len(self.text) or not _OPEN_ENDED.match(self.text, end - 1) or not self._more(size):
                     self.at = end
@@ -128,7 +141,8 @@ class _Reader:
             self.text, self.at = self.text[self.at:] + data, 0
         return bool(data)
 
-    def _error(self, problem: str) -> ValueError:
+    def error(self, problem: str) -> ValueError:
+        """What is wrong here, with the file."""
         cut = self.ended and not self.text[self.at:].strip()
         hint = ('the file was cut off: copy or download it again' if cut or problem.startswith('Unterminated')
                 else 'correct the text there or write the file again')

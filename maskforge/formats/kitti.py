@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .atomic_file import write_atomically
-from .json_file import require_file
+from .text_file import read_text_file
 
 #: numbers after the class name, without and with a score
 _PLAIN, _SCORED = 14, 15
@@ -50,7 +50,7 @@ def read_kitti_labels(path: str | Path, *, classes: Sequence[str] = ()) -> list[
         ValueError: a line with too few columns or a number that is none; the message names file and line.
     """
     known = {class_key(name): name for name in classes}
-    lines = require_file(path, 'KITTI label file').read_text(encoding='utf-8').splitlines()
+    lines = read_text_file(path, 'KITTI label file').splitlines()
     return [_read_line(line.split(), f'{path}, line {number}', known)
             for number, line in enumerate(lines, 1) if line.strip()]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .atomic_file import write_atomically
 from .json_file import require_file
+from .whole_image import check_whole
 
 
 def read_panoptic_png(path: str | Path) -> np.ndarray:
@@ -14,7 +15,9 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: no such file, or no image.
     """
-    image = cv2.imdecode(np.frombuffer(require_file(path, 'panoptic PNG').read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    content = require_file(path, 'panoptic PNG').read_bytes()
+    check_whole(content, str(path))
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if image is None:
         raise ValueError(f'{path} is not a readable PNG.')
     blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))

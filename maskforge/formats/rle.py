@@ -7,6 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+#: images have no more pixels than this on a side; what claims more is damaged, and would need terabytes
+LARGEST_SIDE = 1_000_000
+#: groups of 5 bits in a compressed run, counted from 0: more do not fit into 64 bits
+LARGEST_PLACE = 11
+
 
 def encode(bitmap: np.ndarray) -> dict:
     """Encode one (H, W) bitmap (bool or 0/1 uint8) as a compressed RLE dict."""
@@ -69,6 +74,8 @@ def run_lengths(counts: bytes | str) -> np.ndarray:
         raise ValueError('counts are not in the compressed code')
     first = np.concatenate([[0], last[:-1] + 1])
     place = np.arange(raw.size) - np.repeat(first, last - first + 1)
+    if place.max() > LARGEST_PLACE:
+        raise ValueError('counts have a number that is too large')
     runs = np.add.reduceat((raw & 0x1F) << (5 * place), first)
     runs -= np.where(raw[last] & 0x10, np.int64(1) << (5 * (last - first + 1)), 0)
     for parity in (1, 2):  # run i adds to run i - 2, for i > 2
@@ -81,15 +88,22 @@ def find_problem(rle: dict) -> str | None:
     size, counts = rle.get('size'), rle.get('counts')
     if not isinstance(size, (list, tuple)) or len(size) != 2 or counts is None:
         return "needs 'size': [height, width] and 'counts'"
+    if not all(_is_length(length) for length in size):
+        return f'has the size {size!r}; two whole numbers from 1 to {LARGEST_SIDE}, height and width, are needed'
     try:
         runs = run_lengths(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, dtype=np.int64)
-    except (ValueError, TypeError, UnicodeEncodeError):
+    except (ValueError, TypeError, OverflowError):
         return 'has counts that cannot be read'
-    if runs.ndim != 1 or (runs.size and runs.min() < 0):
-        return 'has negative or nested runs'
+    if runs.ndim != 1 or (runs.size and (runs.min() < 0 or runs.max() > LARGEST_SIDE ** 2)):
+        return 'has negative, nested or endless runs'
     if int(runs.sum()) != int(size[0]) * int(size[1]):
         return f'has runs that cover {int(runs.sum())} pixels, but its size {list(size)} has {size[0] * size[1]}'
     return None
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) \
+        and 1 <= value <= LARGEST_SIDE and value == int(value)
 
 
 def box(rle: dict) -> list[float]:

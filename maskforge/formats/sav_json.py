@@ -66,7 +66,7 @@ class SavJson:
             return None
         try:
             return rle.compress(item)
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, OverflowError) as error:
             raise ValueError(f'{self.path}, frame {frame}, object {object_id}: {error}') from None
 
     def visible(self, frame: int) -> list[int]:

@@ -7,6 +7,8 @@ import numpy as np
 from . import rle
 
 NONE, POLYGONS, RLE = 0, 1, 2
+#: pixels; drawing a line takes memory by its length
+LARGEST_COORDINATE = 1_000_000
 
 
 class SegmentationColumn:
@@ -83,7 +85,7 @@ class SegmentationColumn:
             if found:
                 problem = problem or found
                 continue
-            self._points.extend(polygon)
+            self._points.extend(np.asarray(polygon, np.float64).tolist())
             self._polygon_ends.append(len(self._points))
         self._close(POLYGONS, start, len(self._polygon_ends) - 1)
         return problem
@@ -99,8 +101,10 @@ def polygon_problem(polygon: Sequence) -> str | None:
     if not isinstance(polygon, (list, tuple, np.ndarray)):
         return f'segmentation holds {polygon!r} where a list x0, y0, x1, y1 ... belongs; polygons are a list of lists'
     try:
-        points = np.asarray(polygon, dtype=np.float64)
-    except (TypeError, ValueError):
+        points = np.asarray(polygon)
+    except (TypeError, ValueError, OverflowError):
+        return 'segmentation has a polygon with something other than numbers in it'
+    if points.dtype.kind not in 'iuf' and points.size:
         return 'segmentation has a polygon with something other than numbers in it'
     if points.ndim != 1 or points.size % 2:
         return f'segmentation has a polygon of shape {points.shape}; a flat, even list x0, y0, x1, y1 ... is needed'
@@ -108,4 +112,6 @@ def polygon_problem(polygon: Sequence) -> str | None:
         return f'segmentation has a polygon with {points.size // 2} points; at least 3 are needed'
     if not np.isfinite(points).all():
         return 'segmentation has a polygon with a coordinate that is not finite'
+    if np.abs(points).max() > LARGEST_COORDINATE:
+        return f'segmentation has a polygon with the coordinate {np.abs(points).max():.6g}, which is beyond any image'
     return None

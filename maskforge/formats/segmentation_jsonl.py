@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .atomic_file import write_atomically
-from .json_file import require_file
+from .json_file import parse_json
+from .text_file import read_text_file
 
 
 class MaskPair(NamedTuple):
@@ -23,7 +24,7 @@ def read_segmentation_jsonl(path: str | Path) -> list[MaskPair]:
         ValueError: a line that is no such object, or no line at all; the message names the line.
     """
     pairs = []
-    for number, line in enumerate(require_file(path, 'JSONL file').read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(read_text_file(path, 'JSONL file').split('\n'), 1):
         if line.strip():
             pairs.append(_parse(line, f'{path}, line {number}'))
     if not pairs:
@@ -38,10 +39,7 @@ def write_segmentation_jsonl(path: str | Path, pairs: list[tuple[str, str]]) -> 
 
 
 def _parse(line: str, place: str) -> MaskPair:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{place} is not valid JSON: {error.msg} at character {error.pos}.') from None
+    record = parse_json(line, place)
     for key, what in (('img', 'an image'), ('segm', 'a mask')):
         value = record.get(key) if isinstance(record, dict) else None
         if not isinstance(value, str) or not value:

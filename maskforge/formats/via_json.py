@@ -39,11 +39,16 @@ def read_via_json(path: str | Path) -> list[ViaImage]:
     data = read_json_dict(path)
     entries = data.get('_via_img_metadata', data)
     images = []
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path}: '_via_img_metadata' is a {type(entries).__name__}; an object with one entry an "
+                         f"image is needed.")
     for key, entry in entries.items():
-        if not isinstance(entry, dict) or 'filename' not in entry or 'regions' not in entry:
+        if not isinstance(entry, dict) or not isinstance(entry.get('filename'), str) or 'regions' not in entry:
             raise ValueError(f"{path}: entry {key!r} has no 'filename' and 'regions'; it is not VIA's JSON.")
         regions = entry['regions']  # version 1 numbers them in an object
         regions = list(regions.values()) if isinstance(regions, dict) else regions
+        if not isinstance(regions, list):
+            raise ValueError(f"{path}: entry {key!r} has regions={regions!r}; a list is needed.")
         images.append(_read_image(entry['filename'], regions))
     return images
 
@@ -53,12 +58,12 @@ def _read_image(file_name: str, regions: list[dict]) -> ViaImage:
     for number, region in enumerate(regions):
         place = f'{file_name}, region {number}'
         try:
-            points = _outline(region['shape_attributes'])
-        except (KeyError, TypeError, ValueError) as error:
+            points, attributes = _outline(region['shape_attributes']), dict(region.get('region_attributes') or {})
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             reason = f'lacks {error}' if isinstance(error, KeyError) else str(error)
             problems.append(f'{place}: {reason}')
             continue
-        found.append(ViaRegion(place, points, dict(region.get('region_attributes') or {})))
+        found.append(ViaRegion(place, points, attributes))
     return ViaImage(file_name, tuple(found), tuple(problems))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from .json_file import require_file
+from .text_file import read_text_file
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def read_yolo_txt(path: str | Path) -> list[YoloObject]:
     Raises:
         FileNotFoundError, ValueError: missing file, or a line that is neither; the message names the line.
     """
-    lines = require_file(path, 'YOLO label file').read_text(encoding='utf-8').splitlines()
+    lines = read_text_file(path, 'YOLO label file').splitlines()
     return [_read_line(line.split(), f'{path}, line {number}') for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -35,7 +35,7 @@ def read_yolo_names(path: str | Path) -> list[str]:
     Raises:
         FileNotFoundError, ValueError: missing file or no names in it.
     """
-    text = require_file(path, 'file of class names').read_text(encoding='utf-8')
+    text = read_text_file(path, 'file of class names')
     if Path(path).suffix.lower() not in ('.yaml', '.yml'):
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:

@@ -5,8 +5,8 @@ from .export_spec import ExportSpec
 from .instance_masks import InstanceMasks
 from .panoptic_segmentation import PanopticSegmentation
 from .sample_key import SampleKey
-from .sample_rng import sample_rng, seeded_sample
+from .sample_rng import mark_randomness, sample_rng, seeded_sample
 from .video_frames import VideoFrames, VideoMasks
 
 __all__ = ['ClipSample', 'DetDataSample', 'ExportSpec', 'InstanceMasks', 'PanopticSegmentation', 'SampleKey',
-           'VideoFrames', 'VideoMasks', 'sample_rng', 'seeded_sample']
+           'VideoFrames', 'VideoMasks', 'mark_randomness', 'sample_rng', 'seeded_sample']

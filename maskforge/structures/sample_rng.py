@@ -4,7 +4,7 @@ Transforms draw from :func:`sample_rng` and from nothing else. The loader enters
 sample, so that its randomness depends on its seed alone: not on the worker, the epoch's history or other samples.
 """
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -40,3 +40,19 @@ def seeded_sample(seed: int) -> Iterator[np.random.Generator]:
         random.setstate(saved[0])
         np.random.set_state(saved[1])
         torch.set_rng_state(saved[2])
+
+
+def mark_randomness() -> Callable[[], None]:
+    """Return a function that puts all generators back to where they are now, for another attempt at a sample."""
+    generator = _CURRENT.get()
+    place = None if generator is None else generator.bit_generator.state
+    saved = random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+    def rewind() -> None:
+        if generator is not None:
+            generator.bit_generator.state = place
+        random.setstate(saved[0])
+        np.random.set_state(saved[1])
+        torch.set_rng_state(saved[2])
+
+    return rewind

@@ -8,8 +8,9 @@ import numpy as np
 
 from maskforge.formats.class_list import read_class_list
 from maskforge.formats.image_header import list_images, read_image_size
-from maskforge.formats.json_file import require_file, write_json
+from maskforge.formats.json_file import write_json
 from maskforge.formats.segmentation_jsonl import write_segmentation_jsonl
+from maskforge.formats.text_file import read_text_file
 
 from .coco_builder import Conversion
 
@@ -91,7 +92,7 @@ def _look_at(image: Path, mask: Path, num_classes: int) -> tuple[str, list[int]]
 
 def _read_class_table(path: Path) -> list[dict]:
     """Names and things of ADE20K's own list; a name is the first synonym, or all of them where that is taken."""
-    lines = require_file(path, 'list of classes (or pass classes)').read_text(encoding='utf-8').splitlines()
+    lines = read_text_file(path, 'list of classes (or pass classes)').splitlines()
     rows = [[cell.strip() for cell in line.split('\t')] for line in lines[1:] if line.strip()]
     wrong = [row for number, row in enumerate(rows, 1) if len(row) != 6 or row[0] != str(number) or not row[5]]
     if wrong or not rows:

@@ -11,8 +11,9 @@ import numpy as np
 
 from maskforge.formats.coco_json import write_coco_json
 from maskforge.formats.image_header import read_image_size
-from maskforge.formats.json_file import read_json_dict, require_file
+from maskforge.formats.json_file import read_json_dict
 from maskforge.formats.kitti import KittiObject, class_key, read_kitti_labels
+from maskforge.formats.text_file import read_text_file
 
 from .coco_builder import CocoBuilder, Conversion
 
@@ -99,7 +100,7 @@ def _list_sequences(source: Path, data_root: Path | None) -> list[SequenceFolder
     if source.is_dir():
         lines = [str(source)] if data_root is None else [os.path.relpath(source, data_root)]
     else:
-        text = require_file(source, 'list of sequences').read_text(encoding='utf-8')
+        text = read_text_file(source, 'list of sequences')
         lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError(f'{source} lists no sequence; one folder a line is needed.')

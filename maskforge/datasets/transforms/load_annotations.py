@@ -4,6 +4,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
+from maskforge.formats.whole_image import check_whole
 from maskforge.registry import TRANSFORMS
 from maskforge.structures import InstanceMasks
 
@@ -69,7 +70,8 @@ class LoadAnnotations(BaseTransform):
             raise ValueError("LoadAnnotations(with_seg=True) needs results['seg_map_path']; give the data set "
                              "data_prefix=dict(seg=...) or set with_seg=False")
         content = fileio.get(path, backend_args=self.backend_args)
-        seg_map = mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
+        check_whole(content, path)
+        seg_map = mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend) if content else None
         if seg_map is None or seg_map.shape[:2] != tuple(results['ori_shape']):
             turned = seg_map is not None and seg_map.shape[:2] == tuple(results['ori_shape'])[::-1]
             hint = ("; where EXIF data turn the photo but not its map, set color_type='color_ignore_orientation' in "

@@ -1,16 +1,11 @@
 """Reading one image, with errors that name the file."""
-import io
-
 import mmcv
 import numpy as np
 from mmcv import transforms as mmcv_transforms
 from mmengine import fileio
-from PIL import Image
 
+from maskforge.formats.whole_image import check_whole
 from maskforge.registry import TRANSFORMS
-
-# the last bytes of a whole file, by its first bytes
-ENDINGS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
 
 
 @TRANSFORMS.register_module()
@@ -45,7 +40,7 @@ class LoadImageFromFile(mmcv_transforms.LoadImageFromFile):
         except FileNotFoundError:
             raise FileNotFoundError(f'image file {path} does not exist; check data_root and data_prefix of the '
                                     f'data set, and file_name of the record') from None
-        _check_whole(content, path)
+        check_whole(content, path)
         img = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend) if content else None
         if img is None:
             raise ValueError(f'{path} cannot be decoded as an image ({len(content)} bytes)')
@@ -65,18 +60,6 @@ class LoadImageFromNDArray(LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         results['height'], results['width'] = img.shape[:2]
         return results
-
-
-def _check_whole(content: bytes, path: str) -> None:
-    # OpenCV fills the missing part of a cut file with grey and says nothing. Whole files may carry bytes after their
-    # end mark, so a missing mark is only a reason to look closer.
-    ending = next((end for start, end in ENDINGS.items() if content.startswith(start)), None)
-    if ending is None or content.endswith(ending):
-        return
-    try:
-        Image.open(io.BytesIO(content)).load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f'{path} is not a whole image, it may have been cut while copying: {error}') from None
 
 
 def _check_size(img: np.ndarray, results: dict) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from mmengine.logging import print_log
 
 from maskforge.formats.image_header import IMAGE_SUFFIXES
-from maskforge.formats.json_file import require_file
+from maskforge.formats.text_file import read_text_file
 
 #: endings that lists may have and names have not; whatever else follows a dot belongs to the name
 _SUFFIXES = (*IMAGE_SUFFIXES, '.json', '.mp4', '.avi', '.mov', '.mkv', '.webm')
@@ -25,7 +25,7 @@ def read_names(paths: str | Path | Sequence[str | Path] | None) -> list[str]:
         return []
     names: list[str] = []
     for path in [paths] if isinstance(paths, (str, Path)) else list(paths):
-        found = [line.strip() for line in require_file(path, 'list of names').read_text('utf-8').splitlines()]
+        found = [line.strip() for line in read_text_file(path, 'list of names').splitlines()]
         found = [name for name in found if name]
         if not found:
             raise ValueError(f'{path} is empty; a list has one name a line.')

@@ -1,17 +1,15 @@
 """Clips of videos (or pictures) with the masks of some objects: what SAM 2 learns from."""
-import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import torch
-from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from maskforge.registry import DATA_SAMPLERS, DATASETS
 from maskforge.structures import sample_rng
 
-from ..base_det_dataset import BROKEN_RECORD, MAX_BROKEN_IN_A_ROW
+from ..record_faults import MAX_BROKEN_IN_A_ROW, RecordFaults, fault_of
 from ..transforms.clip_pipeline import build_clip_pipeline
 from .clip_loading import load_clip
 
@@ -35,6 +33,8 @@ class VOSDataset(Dataset):
         test_mode: a broken video ends the run.
         name: name of the source in messages and in ``ClipSample.source``; its class by default.
         on_error: 'skip' or 'raise'; 'skip' in training, 'raise' in test mode.
+        fault_cfg: when a video counts as broken, and how many end the run; see
+            :class:`~maskforge.datasets.record_faults.RecordFaults`.
 
     Raises:
         ValueError: a setting out of range.
@@ -44,7 +44,7 @@ class VOSDataset(Dataset):
 
     def __init__(self, video_dataset: Mapping | Any, sampler: Mapping | Any, pipeline: Sequence, *,
                  multiplier: float | int = 1, test_mode: bool = False, name: str | None = None,
-                 on_error: str | None = None) -> None:
+                 on_error: str | None = None, fault_cfg: Mapping[str, Any] | None = None) -> None:
         self.source = DATASETS.build(dict(video_dataset)) if isinstance(video_dataset, Mapping) else video_dataset
         self.sampler = DATA_SAMPLERS.build(dict(sampler)) if isinstance(sampler, Mapping) else sampler
         self.pipeline = build_clip_pipeline(pipeline)
@@ -56,8 +56,8 @@ class VOSDataset(Dataset):
             raise ValueError(f'on_error={on_error!r} of VOSDataset: allowed is {allowed}.')
         if not multiplier > 0 or self._extra() + self._whole() * len(self.source) == 0:
             raise ValueError(f'multiplier={multiplier!r} of VOSDataset leaves nothing of {len(self.source)} videos.')
-        # one byte a video in shared memory: every worker sees what the others have reported
-        self._broken = torch.zeros(len(self.source), dtype=torch.uint8).share_memory_()
+        self.faults = RecordFaults(fault_cfg, on_error=self.on_error, noun='videos')
+        self.faults.watch(len(self.source), source=self.name, name_of=self._name_of)
 
     def __len__(self) -> int:
         return self._whole() * len(self.source) + self._extra()
@@ -71,11 +71,11 @@ class VOSDataset(Dataset):
         index = self.video_index(idx)
         for in_a_row in range(1, MAX_BROKEN_IN_A_ROW + 1):
             try:
-                return self._clip(index)
+                return self.faults.read(index, partial(self._clip, index))
             except Exception as error:
-                if not _is_broken(error):
+                if fault_of(error) is None:
                     raise
-                self._handle_broken(index, error, in_a_row)
+                self.faults.handle(index, error, in_a_row)
             index = int(sample_rng().integers(len(self.source)))
         raise AssertionError('the last broken video raises')
 
@@ -95,8 +95,12 @@ class VOSDataset(Dataset):
 
     def broken_records(self) -> list[int]:
         """Indices whose video could not be used so far, in any worker process of this run."""
-        broken = torch.nonzero(self._broken).flatten().tolist()
+        broken = self.faults.broken()
         return [repeat * len(self.source) + index for repeat in range(max(self._whole(), 1)) for index in broken]
+
+    def record_faults(self) -> list[RecordFaults]:
+        """What the engine reports at the end of an epoch."""
+        return [self.faults]
 
     def _clip(self, index: int) -> Any:
         video = self.source.video(index)
@@ -105,19 +109,8 @@ class VOSDataset(Dataset):
             raise ValueError(f'the transforms gave nothing for {video.path}.')
         return sample
 
-    def _handle_broken(self, index: int, error: Exception, in_a_row: int) -> None:
-        name = self.source.names[index]
-        if self.on_error == 'raise' or getattr(error, 'fatal', False):
-            if name in str(error):
-                raise error
-            raise ValueError(f'video {name} of {self.name} cannot be used: {error}') from error
-        if not self._broken[index]:
-            self._broken[index] = 1
-            print_log(f'video {name} of {self.name} is skipped ({int(self._broken.sum())} broken so far): '
-                      f'{type(error).__name__}: {error}', 'current', logging.WARNING)
-        if in_a_row >= MAX_BROKEN_IN_A_ROW:
-            raise ValueError(f'{self.name}: {in_a_row} videos in a row could not be used, last {name}: {error} Check '
-                             'the folders, the sampler and the transforms.') from error
+    def _name_of(self, index: int) -> str:
+        return f'video {self.source.names[index]} of {self.name}'
 
     def _whole(self) -> int:
         return math.floor(self.multiplier)
@@ -125,8 +118,3 @@ class VOSDataset(Dataset):
     def _extra(self) -> int:
         """Records beyond the whole repeats."""
         return round((self.multiplier - self._whole()) * len(self.source))
-
-
-def _is_broken(error: Exception) -> bool:
-    # the chain of transforms raises an error again under a plainer type; the cause is the error itself
-    return isinstance(error, BROKEN_RECORD) or isinstance(error.__cause__, BROKEN_RECORD)

@@ -1,15 +1,20 @@
 """When checkpoints are written, and which are kept."""
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmengine import dist
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop
+from torch import Tensor
 
-from maskforge.checkpoints import is_whole, write_atomically, write_last_checkpoint
+from maskforge.checkpoints import is_whole, save_checkpoint, save_weights, write_atomically, write_last_checkpoint
+from maskforge.checkpoints.leftovers import remove_leftovers
+from maskforge.engine.background_writer import BackgroundWriter, staged
 from maskforge.registry import HOOKS
 
 from .best_checkpoints import BestCheckpoints
@@ -40,6 +45,10 @@ class CheckpointHook(Hook):
         filename_tmpl: name with ``{}`` for the number.
         published_keys: at the end, also write ``<name>-<sha256>.pth`` with these keys of the last and best ones.
         save_begin: no checkpoints before this epoch or iteration.
+        async_save: copy the state and write it in the background while the training goes on. The next save, the choice
+            of the best, the end of the run and a signal to leave wait for it, and raise its error. Until the new file
+            is whole, the one before stays and ``last_checkpoint`` names it.
+        save_safetensors: beside each checkpoint, also write its weights alone as ``<name>.safetensors``.
 
     Raises:
         ValueError: an argument out of range.
@@ -55,7 +64,7 @@ class CheckpointHook(Hook):
                  rule: str | Sequence[str] | None = None, greater_keys: Sequence[str] = GREATER_KEYS,
                  less_keys: Sequence[str] = LESS_KEYS, filename_tmpl: str | None = None,
                  published_keys: str | Sequence[str] | None = None, save_begin: int = 0, keep_interval: int = -1,
-                 save_list: Sequence[int] = ()):
+                 save_list: Sequence[int] = (), async_save: bool = False, save_safetensors: bool = False):
         if save_begin < 0:
             raise ValueError(f'CheckpointHook: save_begin must not be negative, got {save_begin}.')
         if filename_tmpl is not None and '{}' not in filename_tmpl:
@@ -67,7 +76,10 @@ class CheckpointHook(Hook):
         self.keep_interval, self.save_list = keep_interval, frozenset(save_list)
         self.published_keys = [published_keys] if isinstance(published_keys, str) else published_keys
         self.best = BestCheckpoints(save_best, rule, greater_keys=tuple(greater_keys), less_keys=tuple(less_keys))
+        self.async_save, self.save_safetensors = async_save, save_safetensors
+        self._writer = BackgroundWriter()
         self.last_ckpt: str | None = None
+        self._whole: str | None = None
         self._last_step = -1
         self._training = False
 
@@ -82,6 +94,9 @@ class CheckpointHook(Hook):
             folder = Path(self.out_dir) / folder.name
             runner.logger.info(f'Checkpoints are written to {folder}.')
         self.folder = folder
+        self._whole = getattr(runner, '_found', None)
+        if dist.is_main_process() and (left := remove_leftovers(folder)):
+            runner.logger.warning(f'removed {", ".join(left)} from {folder}: a run was killed while it wrote')
         self.record = ValidationRecord(folder)
         self._kept = list(runner.message_hub.get_info('keep_ckpt_ids', []))
         # what the run continues from: the newest checkpoint of this folder, or a file anywhere
@@ -97,6 +112,8 @@ class CheckpointHook(Hook):
             runner.logger.warning('CheckpointHook counts epochs (by_epoch=True), but the training loop counts '
                                   'iterations: only the end of the run is saved. Set by_epoch=False.')
         suffix = getattr(getattr(runner, 'strategy', None), 'checkpoint_suffix', '.pth')
+        if not suffix and (self.async_save or self.save_safetensors):
+            runner.logger.warning('CheckpointHook: async_save and save_safetensors do nothing for checkpoints in parts')
         self.filename_tmpl = self.filename_tmpl or ('epoch_{}' if self.by_epoch else 'iter_{}') + suffix
 
     def after_train_epoch(self, runner) -> None:
@@ -130,12 +147,22 @@ class CheckpointHook(Hook):
         self._training = False
         if self.save_last and self._last_step != runner.iter and runner.iter > 0:
             self._save_early_end(runner)
+        self._settle()
         if self.published_keys is None or not dist.is_main_process():
             return
         last = [self.last_ckpt] if self.save_last and self.last_ckpt else []
         for path in dict.fromkeys([*last, *self.best.paths()]):
             published = write_published(path, self.published_keys)
             runner.logger.info(f'Published {path} as {published}.')
+
+    def before_write_checkpoint(self, runner) -> None:
+        """Wait for the file that is written in the background, whoever writes the next."""
+        self._settle()
+
+    def release(self) -> None:
+        """Wait for the background in a run that ends with an error; the runner calls this."""
+        if error := self._writer.wait():
+            print_log(f'a checkpoint could not be written in the background: {error}', 'current', 40)
 
     def _save_early_end(self, runner) -> None:
         meta = dict(epoch=runner.epoch, iter=runner.iter)
@@ -155,50 +182,109 @@ class CheckpointHook(Hook):
         self._kept = [one for one in steps if one not in dropped and not self._is_kept_for_good(one)]
         runner.message_hub.update_info('keep_ckpt_ids', list(self._kept))
         runner.message_hub.update_info('last_ckpt', str(path))
-        self._write(runner, path, meta, save_optimizer=self.save_optimizer,
-                    save_param_scheduler=self.save_param_scheduler)
+        old = [self.folder / self.filename_tmpl.format(number) for number in dropped]
+        self._write(runner, path, meta, partial(_switch, runner.work_dir, path, old),
+                    save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler)
         self.last_ckpt, self._last_step = str(path), meta['iter']
-        if dist.is_main_process():
-            write_last_checkpoint(runner.work_dir, path)
-            for old in dropped:
-                _remove(self.folder / self.filename_tmpl.format(old))
 
     def _is_kept_for_good(self, step: int) -> bool:
         return step in self.save_list or (self.keep_interval > 0 and step % self.keep_interval == 0)
 
-    def _write(self, runner, path: Path, meta: dict[str, int], **options: bool) -> None:
-        """Write and check a checkpoint on all ranks together; if it fails, all of them raise."""
+    def _write(self, runner, path: Path, meta: dict[str, int], conclude: Callable[[], None], **options: Any) -> None:
+        """Write and check a checkpoint on all ranks together, then ``conclude``; if it fails, all of them raise."""
         runner.call_hook('before_write_checkpoint')  # on all ranks, unlike `before_save_checkpoint`
-        problem: Exception | str | None = None
+        if self.async_save or self.save_safetensors:
+            options['write'] = partial(self._write_files, conclude)
+        error: Exception | None = None
         try:
             runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False, **options)
-            if dist.is_main_process() and not is_whole(path):
-                problem = 'the file that was written does not read back whole'
-        except (OSError, RuntimeError) as error:
-            problem = error
-        told = [None if problem is None else _describe(path, problem, self.last_ckpt)]
+            if dist.is_main_process() and not self._writer.busy:
+                self._check(path, conclude)
+        except (OSError, RuntimeError) as caught:
+            error = caught
+        self._raise_together(error, path)
+
+    def _write_files(self, conclude: Callable[[], None], checkpoint: dict[str, Any], path: Path) -> None:
+        if not self.async_save:
+            _write_both(checkpoint, path, weights=self.save_safetensors)
+            return
+        copy = staged(checkpoint)
+
+        def write_and_check() -> None:
+            _write_both(copy, path, weights=self.save_safetensors)
+            self._check(path, conclude)
+
+        self._pending = path
+        self._writer.start(write_and_check)
+
+    def _check(self, path: Path, conclude: Callable[[], None]) -> None:
+        """Only a file that reads back whole takes the place of the one before."""
+        if not is_whole(path):
+            raise OSError('the file that was written does not read back whole')
+        conclude()
+        self._whole = str(path)
+
+    def _settle(self) -> None:
+        """Wait for the background; if it failed, all ranks raise."""
+        if self.async_save:
+            error = self._writer.wait()
+            self._raise_together(error, getattr(self, '_pending', None))
+
+    def _raise_together(self, error: BaseException | None, path: Path | None) -> None:
+        told = [None if error is None else _describe(path, error, self._whole)]
         dist.broadcast_object_list(told)
         if told[0] is not None:
-            raise OSError(told[0]) from (problem if isinstance(problem, Exception) else None)
+            raise OSError(told[0]) from error
 
     def _save_best(self, runner, improved: list[str]) -> None:
+        self._settle()
         name = self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
         source = Path(self.last_ckpt) if self.last_ckpt and self._last_step == runner.iter else None
         for key in improved:
             target = self.folder / f'best_{key.replace("/", "_")}_{name}'
             if source is None:
-                self._write(runner, target, dict(epoch=runner.epoch, iter=runner.iter), save_optimizer=False,
-                            save_param_scheduler=False)
+                self._write(runner, target, dict(epoch=runner.epoch, iter=runner.iter), _nothing,
+                            save_optimizer=False, save_param_scheduler=False)
+                self._settle()
                 source = target
             elif dist.is_main_process():
-                link_or_copy(source, target)
+                for one, other in zip(_files_of(source), _files_of(target)):
+                    if one.exists():
+                        link_or_copy(one, other)
             old = self.best.move(runner.message_hub, key, target)
             if old and old != target and dist.is_main_process():
-                _remove(old)
+                _remove_files(old)
             runner.logger.info(f'{target.name}: the best {key} so far, {self.best.score(key):.4f}')
 
 
-def _describe(path: Path, problem: Exception | str, last: str | None) -> str:
+def _nothing() -> None:
+    """The best checkpoint is no place to continue from."""
+
+
+def _switch(work_dir: str, path: Path, old: Sequence[Path]) -> None:
+    write_last_checkpoint(work_dir, path)
+    for one in old:
+        _remove_files(one)
+
+
+def _write_both(checkpoint: dict[str, Any], path: Path, *, weights: bool) -> None:
+    if weights:
+        tensors = {name: value for name, value in checkpoint['state_dict'].items() if isinstance(value, Tensor)}
+        save_weights(tensors, _files_of(path)[1])
+    save_checkpoint(checkpoint, path)
+
+
+def _files_of(path: Path) -> tuple[Path, Path]:
+    """A checkpoint, and its weights alone."""
+    return path, path.with_suffix('.safetensors')
+
+
+def _remove_files(path: Path) -> None:
+    for one in _files_of(path):
+        _remove(one)
+
+
+def _describe(path: Path, problem: BaseException, last: str | None) -> str:
     before = f'the checkpoint before is still there: {last}' if last else 'there is no earlier one of this run'
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free / 2**20

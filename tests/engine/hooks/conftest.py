@@ -1,6 +1,7 @@
 """A runner of a few lines: what hooks see of the real one."""
 import itertools
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -41,14 +42,14 @@ class ToyRunner:
                 getattr(hook, name)(self, **kwargs)
 
     def save_checkpoint(self, out_dir, filename, save_optimizer=True, save_param_scheduler=True, meta=None,
-                        by_epoch=True):
+                        by_epoch=True, write=save_checkpoint):
         checkpoint = dict(meta=dict(meta), state_dict={k: v.clone() for k, v in self.model.state_dict().items()},
                           message_hub=dict(self.message_hub.runtime_info))
         if save_optimizer:
             checkpoint['optimizer'] = self.optim_wrapper.state_dict()
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         self.writes.append(filename)
-        save_checkpoint(checkpoint, f'{out_dir}/{filename}')
+        write(checkpoint, Path(out_dir) / filename)
 
     def train(self, outputs=None, validate=True):
         self.call_hook('before_train')

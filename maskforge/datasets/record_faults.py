@@ -1,6 +1,5 @@
 """Records that cannot be read: tried again, named once, counted, and at some number the end of the run."""
 import errno
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -73,18 +72,20 @@ class RecordFaults:
     def read(self, index: int, prepare: Callable[[], Any]) -> Any:
         """Return ``prepare()``, called anew after faults that may pass; raises its last error."""
         rewind = mark_randomness()
-        for attempt in itertools.count():
+        unreadable = senseless = 0
+        while True:
             try:
                 with deadline(self.timeout):
                     return prepare()
             except Exception as error:
-                wait = self._wait(index, error, attempt)
-                if wait is None:
+                fault = fault_of(error)
+                if fault is None or self.flags[index] & _BROKEN or not self._may_pass(fault, unreadable, senseless):
                     raise
+                unreadable, senseless = unreadable + isinstance(fault, OSError), senseless + (
+                    not isinstance(fault, OSError))
             self.flags[index] |= _RETRIED
-            time.sleep(wait)
+            time.sleep(self.delay * 2 ** (unreadable - 1) if isinstance(fault, OSError) else 0)
             rewind()
-        raise AssertionError('the last attempt returns or raises')
 
     def handle(self, index: int, error: Exception, in_a_row: int) -> None:
         """Name a broken record if it is a new one; the caller then draws another.
@@ -124,15 +125,13 @@ class RecordFaults:
                                      f'{", ..." if len(broken) > 5 else ""}. Mend the files or the file system, or '
                                      f'allow more.')
 
-    def _wait(self, index: int, error: Exception, attempt: int) -> float | None:
-        """Seconds until the next attempt; None where there is none."""
-        fault = fault_of(error)
-        if fault is None or attempt >= self.retries or self.flags[index] & _BROKEN or getattr(error, 'fatal', False):
-            return None
+    def _may_pass(self, fault: Exception, unreadable: int, senseless: int) -> bool:
+        """Whether another attempt is worth while, after so many errors of the file system and of content."""
+        if getattr(fault, 'fatal', False) or isinstance(fault, FileNotFoundError):
+            return False
         if isinstance(fault, OSError):
-            lasting = fault.errno in _LASTING or isinstance(fault, FileNotFoundError)
-            return None if lasting else self.delay * 2 ** attempt
-        return 0. if attempt == 0 else None
+            return fault.errno not in _LASTING and unreadable < self.retries
+        return senseless < min(self.retries, 1)
 
 
 class TooManyBrokenError(ValueError):

@@ -140,7 +140,8 @@ def _build_dataset(cfg: dict) -> Any:
     batches = cfg.pop('num_batch_per_epoch', None)
     if isinstance(dataset, IterableDataset):
         return dataset
-    return SeededDataset(dataset, length=batches and batches * batch_size_of(cfg) * get_world_size())
+    return SeededDataset(dataset, length=batches and batches * batch_size_of(cfg) * get_world_size(),
+                         workers=cfg.get('num_workers') or 0)
 
 
 def _unwrapped(dataset: Any) -> Any:

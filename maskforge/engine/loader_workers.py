@@ -1,14 +1,18 @@
-"""Worker processes of data loaders: how they begin, and that they end."""
+"""Worker processes of data loaders: how they begin, how they fail, and that they end."""
 import atexit
 import gc
+import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch.utils.data import DataLoader
 
 _held: WeakSet = WeakSet()
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 def init_worker(worker_id: int, then: Callable | None = None) -> None:
@@ -32,9 +36,57 @@ class EndingDataLoader(DataLoader):
 
     def __iter__(self) -> Iterator:
         batches = super().__iter__()
-        if self.num_workers:
-            _held.add(batches)
-        return batches
+        if not self.num_workers:
+            return batches
+        _held.add(batches)
+        return _WorkerBatches(batches, self)
+
+
+class _WorkerBatches:
+    """The batches of loader workers; what goes wrong in a worker is told in its own words."""
+
+    def __init__(self, batches: Iterator, loader: DataLoader) -> None:
+        self._batches, self._loader = batches, loader
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._batches)
+        except StopIteration:
+            raise
+        except Exception as error:
+            told = _in_own_words(error, self._loader)
+            if told is None:
+                raise
+            raise told from error
+
+
+def _in_own_words(error: Exception, loader: DataLoader) -> Exception | None:
+    """What torch reports of a worker without its traceback, with the record; None for a mistake in the program."""
+    text, board = str(error), getattr(loader.dataset, 'board', None)
+    busy = board.text(loader.dataset) if board is not None else ''
+    if isinstance(error, RuntimeError) and 'timed out' in text:
+        return TimeoutError(f'a data loader gave no batch within timeout={loader.timeout} s; '
+                            f'{busy or "its workers do not say what they read"}. fault_cfg=dict(timeout=...) of the '
+                            f'data set gives up such a record instead of the run.')
+    if isinstance(error, RuntimeError) and ('exited unexpectedly' in text or 'is killed by signal' in text):
+        return RuntimeError(f'{text.splitlines()[0].rstrip(".")}: {busy or "no record was being prepared"}. Killed workers often '
+                            f'mean too little memory: fewer num_workers, or a smaller prefetch_factor, need less.')
+    if 'in DataLoader worker process' not in text.partition('\n')[0]:
+        return None
+    frames, message = re.findall(r'File "([^"]+)"', text), text.rstrip().splitlines()[-1]
+    ours = frames and frames[-1].startswith(_PACKAGE) and message.startswith(f'{_kind_in(message)}: ')
+    return type(error)(message.partition(': ')[2]) if ours and isinstance(error, (ValueError, OSError)) else None
+
+
+def _kind_in(message: str) -> str:
+    """The name of an exception's class at the beginning of the last line of a traceback."""
+    return message.partition(':')[0]
 
 
 @atexit.register

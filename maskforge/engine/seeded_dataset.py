@@ -5,6 +5,8 @@ from torch.utils.data import Dataset
 
 from maskforge.structures import SampleKey, seeded_sample
 
+from .reading_board import ReadingBoard
+
 
 class SeededDataset(Dataset):
     """Takes :class:`~maskforge.structures.SampleKey` and hands plain indices to the wrapped data set.
@@ -16,11 +18,13 @@ class SeededDataset(Dataset):
     Args:
         dataset: a map-style data set.
         length: show only the first ``length`` records (``num_batch_per_epoch`` of MMEngine); None for all.
+        workers: loader workers, whose present records ``board`` knows.
     """
 
-    def __init__(self, dataset: Dataset, *, length: int | None = None) -> None:
+    def __init__(self, dataset: Dataset, *, length: int | None = None, workers: int = 0) -> None:
         self.dataset = dataset
         self.length = length
+        self.board = ReadingBoard(workers)
 
     def __len__(self) -> int:
         full = len(self.dataset)
@@ -29,8 +33,12 @@ class SeededDataset(Dataset):
     def __getitem__(self, key: SampleKey | int) -> Any:
         if not isinstance(key, SampleKey):
             return self.dataset[key]
-        with seeded_sample(key.seed):
-            return self.dataset[key.index]
+        self.board.begin(key.index)
+        try:
+            with seeded_sample(key.seed):
+                return self.dataset[key.index]
+        finally:
+            self.board.end()
 
     def __getattr__(self, name: str) -> Any:
         # dunders stay ours (torch probes __getitems__); 'dataset' is absent only while being unpickled

@@ -39,8 +39,11 @@ class SavJson:
             frames = data[key]
             if data.get('fps') is not None:
                 ann_every = _frames_per_annotation(data['fps'], frames_fps, path)
-        if not isinstance(frames, list) or not all(frame is None or isinstance(frame, list) for frame in frames):
-            raise ValueError(f'{path}: a list of frames is needed, each a list of RLEs or null.')
+        odd = [place for place, frame in enumerate(frames) if not (frame is None or isinstance(frame, list))] \
+            if isinstance(frames, list) else ['all']
+        if odd:
+            raise ValueError(f'{path}: a list of frames is needed, each a list of RLEs or null; frame {odd[0]} is '
+                             'none.')
         counts = {len(frame) for frame in frames if frame is not None}
         if len(counts) > 1:
             raise ValueError(f'{path}: frames have different numbers of objects ({sorted(counts)}); each needs one '

@@ -145,7 +145,7 @@ class _Fail:
 
 def test_broken_images_are_reported_once_and_replaced(make, caplog, monkeypatch):
     lines = []
-    monkeypatch.setattr('maskforge.datasets.base_det_dataset.print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr('maskforge.datasets.record_faults.print_log', lambda text, *_: lines.append(text))
     data = make(pipeline=[_Fail(4)])
     with seeded_sample(3):
         first = data[0]['img_id']

@@ -70,7 +70,8 @@ def convert(input_source: str | Path, results_dir: str | Path, *, data_root: str
     sequences = _list_sequences(Path(input_source), None if data_root is None else Path(data_root))
     frames = [_list_frames(sequence, image_dir_name, image_extension) for sequence in sequences]
     labels = [_read_labels(sequence, paths, label_dir_name) for sequence, paths in zip(sequences, frames)]
-    targets, classes = _targets(mapping, category_order, [obj for found in labels for objs in found for obj in objs])
+    targets, classes = _targets(mapping, category_order, [obj for found in labels for objs in found for obj in objs],
+                                input_source)
     builder = CocoBuilder(classes)
     for sequence, paths, found in zip(sequences, frames, labels):
         _add_sequence(builder, sequence, paths, found, targets)
@@ -151,7 +152,7 @@ def _without_labels(sequences: Sequence[SequenceFolder], frames: Sequence[Sequen
 
 
 def _targets(mapping: str | Path | Mapping | None, order: str,
-             objects: Sequence[KittiObject]) -> tuple[dict[str, str | None], list[str]]:
+             objects: Sequence[KittiObject], input_source: str | Path) -> tuple[dict[str, str | None], list[str]]:
     """Key of a KITTI class -> target class (None: leave out without a word), and the targets by category id."""
     if mapping is None:
         if order == 'given':
@@ -159,7 +160,7 @@ def _targets(mapping: str | Path | Mapping | None, order: str,
         given = {class_key(DONT_CARE): None}
         for name in sorted(obj.name for obj in objects):  # the first spelling names the class
             given.setdefault(class_key(name), name)
-        source = 'the labels'
+        source = f'the labels of {input_source}'
     else:
         source = 'mapping' if isinstance(mapping, Mapping) else str(mapping)
         given = _normalised(mapping if isinstance(mapping, Mapping) else read_json_dict(mapping), source)

@@ -38,7 +38,7 @@ def convert(source: str | Path, output: str | Path, *, image_dir: str | Path | N
         builder.add_image(image.file_name, height=height, width=width)
         builder.skipped += image.problems
         for region in image.regions:
-            _add_region(builder, region, classes[0] if attribute is None else _class_of(region, attribute),
+            _add_region(builder, region, classes[0] if attribute is None else _class_of(region, attribute, source),
                         shift=0.5 if half_pixel else 0.0, box_area=area == 'box')
     return builder.write(output)
 
@@ -50,13 +50,13 @@ def _add_region(builder: CocoBuilder, region: ViaRegion, name: str, *, shift: fl
                        area=float((high - low).prod()) if box_area else None)
 
 
-def _class_of(region: ViaRegion, attribute: str) -> str:
+def _class_of(region: ViaRegion, attribute: str, source: str | Path) -> str:
     """The class name: a text, or the one option that is ticked in a check box."""
     value = region.attributes.get(attribute)
     if isinstance(value, dict):
         ticked = [name for name, on in value.items() if on]
         value = ticked[0] if len(ticked) == 1 else None
     if not isinstance(value, str) or not value:
-        raise ValueError(f'{region.place} has no class under the attribute {attribute!r} (its attributes: '
+        raise ValueError(f'{source}: {region.place} has no class under the attribute {attribute!r} (its attributes: '
                          f'{region.attributes}).')
     return value

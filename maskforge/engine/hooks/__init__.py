@@ -1,4 +1,5 @@
 """Hooks: what happens around training besides training itself."""
+from .broken_records_hook import BrokenRecordsHook
 from .checkpoint_hook import CheckpointHook
 from .det_visualization_hook import DetVisualizationHook
 from .early_stopping_hook import EarlyStoppingHook
@@ -10,6 +11,6 @@ from .nan_guard_hook import NaNGuardHook
 from .param_scheduler_hook import ParamSchedulerHook
 from .runtime_info_hook import RuntimeInfoHook
 
-__all__ = ['CheckpointHook', 'DetVisualizationHook', 'EMAHook', 'EarlyStoppingHook', 'InitialValidationHook',
-           'LoggerHook', 'MomentumTeacherHook', 'NaNGuardHook', 'ParamSchedulerHook',
+__all__ = ['BrokenRecordsHook', 'CheckpointHook', 'DetVisualizationHook', 'EMAHook', 'EarlyStoppingHook',
+           'InitialValidationHook', 'LoggerHook', 'MomentumTeacherHook', 'NaNGuardHook', 'ParamSchedulerHook',
            'RuntimeInfoHook']

@@ -211,7 +211,7 @@ def test_broken_videos(davis, spoil, file, message, engine_log):
     for seed in range(4):
         with seeded_sample(seed):
             assert dataset[0]['data_samples'].video_name != 'bear'
-    assert sum('video bear of PNGRawDataset is skipped (1 broken so far)' in line for line in engine_log) == 1
+    assert sum('video bear of PNGRawDataset is skipped (1 broken videos so far)' in line for line in engine_log) == 1
 
 
 def test_all_videos_broken(davis):

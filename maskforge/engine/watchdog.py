@@ -212,7 +212,8 @@ class Watchdog:
         text = (f'{verdict}. All processes end with code {LOST_RANK_EXIT}, --resume continues from the last '
                 f'checkpoint; the stacks are in {self.log_dir / "watchdog_rank_*.txt"}')
         try:
-            os.write(2, f'maskforge: error: {text} [told by rank {self.rank}, at iteration {self._state[1]}]\n'.encode())
+            teller = f'[told by rank {self.rank}, at iteration {self._state[1]}]'
+            os.write(2, f'maskforge: error: {text} {teller}\n'.encode())
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, 'w') as stream:
                 stream.write(f'{text}\n\n')
@@ -226,6 +227,8 @@ class Watchdog:
         logging.join(2.)
         if self._failing:
             time.sleep(_GRACE)
+        elif self.rank == 0:  # it may keep the store: the others hear the verdict first
+            time.sleep(2 * self.interval)
         os._exit(LOST_RANK_EXIT)
 
 

@@ -136,7 +136,7 @@ def test_a_preempted_job_comes_back_and_continues_exactly(launch, slurm, tmp_pat
     log = (tmp_path / 'cut' / f'slurm-{job}.log').read_text()
     assert ask.state() == 'COMPLETED', log[-3000:]
     name = 'SIGUSR1' if notice == 'USR1' else 'SIGTERM'
-    saved = re.search(rf'{name}: saved cut/(iter_\d+\.pth); --resume continues there', log)
+    saved = re.search(rf'{name}: saved \S+/cut/(iter_\d+\.pth); --resume continues there', log)
     assert saved, log[-3000:]
     assert '(restarts: 0)' in log and '(restarts: 1)' in log
     assert re.search(rf'continuing .*{saved.group(1)} at epoch', log)

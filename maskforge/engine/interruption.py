@@ -14,10 +14,11 @@ class Interruption:
 
     Attributes:
         signum: number of the signal that arrived in this process; 0 for none.
+        agreed: what the processes last agreed on, the same on all of them.
     """
 
     def __init__(self) -> None:
-        self.signum = 0
+        self.signum = self.agreed = 0
 
     @property
     def requested(self) -> bool:
@@ -26,11 +27,11 @@ class Interruption:
 
     def agree(self) -> int:
         """The signal that any process got, 0 for none; all ranks must call this."""
-        if get_world_size() == 1:
-            return self.signum
         signum = torch.tensor(self.signum)
-        all_reduce(signum, 'max')
-        return int(signum)
+        if get_world_size() > 1:
+            all_reduce(signum, 'max')
+        self.agreed = int(signum)
+        return self.agreed
 
 
 def save_and_leave(runner: Any, signum: int, *, done: int) -> NoReturn:

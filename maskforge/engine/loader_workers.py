@@ -75,8 +75,9 @@ def _in_own_words(error: Exception, loader: DataLoader) -> Exception | None:
                             f'{busy or "its workers do not say what they read"}. fault_cfg=dict(timeout=...) of the '
                             f'data set gives up such a record instead of the run.')
     if isinstance(error, RuntimeError) and ('exited unexpectedly' in text or 'is killed by signal' in text):
-        return RuntimeError(f'{text.splitlines()[0].rstrip(".")}: {busy or "no record was being prepared"}. Killed workers often '
-                            f'mean too little memory: fewer num_workers, or a smaller prefetch_factor, need less.')
+        return RuntimeError(f'{text.splitlines()[0].rstrip(".")}: {busy or "no record was being prepared"}. Killed '
+                            f'workers often mean too little memory: fewer num_workers, or a smaller prefetch_factor, '
+                            f'need less.')
     if 'in DataLoader worker process' not in text.partition('\n')[0]:
         return None
     frames, message = re.findall(r'File "([^"]+)"', text), text.rstrip().splitlines()[-1]

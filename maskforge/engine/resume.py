@@ -65,12 +65,15 @@ def _take_seed(runner, seed: int | None) -> None:
 
 def _compare(runner, meta: Mapping[str, Any]) -> None:
     """Warn of what keeps the continuation from being exact."""
-    for key, now, name in (('world_size', runner.world_size, 'processes'),
-                           ('batch_over_all_ranks', runner.batch_over_all_ranks, 'samples per iteration')):
+    for key, now, name, effect in (
+            ('world_size', runner.world_size, 'processes',
+             'the records that follow are dealt anew, and processes that were not there draw other random numbers'),
+            ('batch_over_all_ranks', runner.batch_over_all_ranks, 'samples per iteration',
+             'epochs have another number of iterations, and the learning rate is scaled only by auto_scale_lr')):
         before = meta.get(key)
         if before is not None and before != now:
-            runner.logger.warning(f'{before} {name} when the checkpoint was written, {now} now: the run continues, '
-                                  f'but not exactly as it would have')
+            runner.logger.warning(f'{before} {name} when the checkpoint was written, {now} now: the run continues '
+                                  f'behind the records that it has seen, but not exactly as it would have: {effect}')
     classes = (meta.get('dataset_meta') or {}).get('classes')
     now = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
     if classes is not None and now is not None and list(classes) != list(now):

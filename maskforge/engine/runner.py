@@ -437,10 +437,14 @@ class Runner(_Runner):
     def leave_if_interrupted(self, *, iteration_ended: bool = False) -> None:
         """If any process was asked to stop: save ``iter_N.pth``, close the logs, exit with 128 + the signal's number.
 
-        All ranks must call this. ``iteration_ended``: the present iteration is over, its counter not yet moved.
+        All ranks must call this. ``iteration_ended``: the present iteration is over, its counter not yet moved. With
+        several processes, the iterations of an open accumulation window come first.
         """
         signum = self.interruption.agree()
-        if signum:
+        # a checkpoint holds one set of gradients, and averaging those of an open window over the processes earlier than
+        # the unbroken run would change the last bits
+        waits = iteration_ended and self.world_size > 1 and getattr(self.optim_wrapper, 'has_open_window', False)
+        if signum and not waits:
             save_and_leave(self, signum, done=self.iter + int(iteration_ended))
 
 

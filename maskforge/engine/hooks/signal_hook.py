@@ -53,7 +53,8 @@ class SignalHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Leave if any process was asked to; several GPUs ask each other at every 10th iteration, because they wait."""
-        if runner.world_size > 1 and torch.cuda.is_available() and (runner.iter + 1) % 10:
+        if runner.world_size > 1 and torch.cuda.is_available() and (runner.iter + 1) % 10 \
+                and not runner.interruption.agreed:
             return
         runner.leave_if_interrupted(iteration_ended=True)
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 from interrupted_runs import Interrupted
 
+from maskforge.analysis.checkpoint_difference import checkpoint_differences
 from maskforge.checkpoints import load_checkpoint
 from maskforge.engine import Runner
 
@@ -178,3 +179,54 @@ def test_fixed_lengths_that_cannot_be(config, tmp_path, length, loader, message)
     changed['train_dataloader'].update(loader)
     with pytest.raises(ValueError, match=message):
         Runner.from_cfg(changed).train()
+
+
+SCALED = dict(type='AmpOptimWrapper', dtype='float16', loss_scale=dict(init_scale=2.0**12, growth_interval=4),
+              optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3, clip_grad=dict(max_norm=1.0))
+
+
+@pytest.mark.parametrize('train_cfg', [dict(by_epoch=True, max_epochs=3, val_interval=1),
+                                       dict(by_epoch=False, max_iters=18, val_interval=5)])
+@pytest.mark.parametrize('stop', [8, 12])
+def test_all_states_at_once(config, tmp_path, train_cfg, stop):
+    """Loss scale, average of the weights, open window, place in the data, augmentation, messages, schedules."""
+    def build(folder, custom_hooks=(), **changes):
+        return config(folder, custom_hooks=[dict(type='EMAHook', momentum=0.1), *custom_hooks], **changes)
+    runs = unbroken_and_resumed(build, tmp_path, stop, optim_wrapper=SCALED, train_cfg=train_cfg,
+                                default_hooks=by_iteration(2))
+    name = f'iter_{runs[0].iter}.pth'
+    assert checkpoint_differences(tmp_path / 'unbroken' / name, tmp_path / 'broken' / name) == []
+    content = load_checkpoint(tmp_path / 'unbroken' / name)
+    assert {'ema_state_dict', 'random_state', 'message_hub', 'param_schedulers'} <= set(content)
+    assert content['optimizer']['loss_scaler']['scale'] != 2.0**12, 'the scale has moved'
+    assert len(content['message_hub']['log_scalars']['train/loss']['values']) == runs[0].iter
+
+
+def test_a_difference_is_found(config, tmp_path):
+    Runner.from_cfg(config(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=1))).train()
+    content = load_checkpoint(tmp_path / 'epoch_1.pth')
+    content['state_dict']['bbox_head.weight'][0, 0] += 1e-6
+    content['meta']['iter'] += 1
+    content['message_hub']['log_scalars']['train/time']['values'] += 1
+    del content['random_state']
+    torch.save(content, tmp_path / 'changed.pth')
+    assert checkpoint_differences(tmp_path / 'epoch_1.pth', tmp_path / 'changed.pth') == [
+        'meta.iter', 'state_dict.bbox_head.weight', 'random_state']
+
+
+@pytest.mark.parametrize('train_cfg', [dict(by_epoch=True, max_epochs=3, val_interval=3),
+                                       dict(by_epoch=False, max_iters=18, val_interval=18)])
+def test_another_number_of_processes(config, tmp_path, train_cfg, engine_log):
+    """A checkpoint of two processes with two samples each continues on one process with four, and says what changes."""
+    with pytest.raises(Interrupted):
+        Runner.from_cfg(config(tmp_path, custom_hooks=[dict(type='BreakOff', iteration=5)],
+                               default_hooks=by_iteration(4), train_cfg=train_cfg)).train()
+    content = load_checkpoint(tmp_path / 'iter_4.pth')
+    content['meta'].update(world_size=2)
+    content['random_state'] = content['random_state'] * 2
+    torch.save(content, tmp_path / 'iter_4.pth')
+    runner = Runner.from_cfg(config(tmp_path, resume=True, default_hooks=by_iteration(4), train_cfg=train_cfg))
+    runner.train()
+    said = [line for line in engine_log if '2 processes when the checkpoint was written, 1 now' in line]
+    assert len(said) == 1 and 'the records that follow are dealt anew' in said[0]
+    assert runner.iter == 18 and len(set(runner.train_dataloader.dataset.seen[:2])) == 2

@@ -77,7 +77,7 @@ def _sam2(drawn: Any, work_dir: Path) -> dict:
 
     from maskforge.registry import DATASETS
     del drawn
-    DATASETS.register_module(DrawnClips, force=True)
+    DATASETS.register_module(module=DrawnClips, force=True)
     loader = dict(batch_size=1, num_workers=0, collate_fn=dict(type='pseudo_collate'),
                   dataset=dict(type='DrawnClips'), sampler=dict(type='DefaultSampler', shuffle=True))
     return dict(model=dict(type='SAM2', network=dict(TINY, memory_dropout=0., drop_path=0.),
@@ -110,10 +110,10 @@ def run_group(world_size: int, folder: Path, family: str, *jobs: str, timeout: f
         jobs: functions of this file, ``name`` or ``name:argument``; each is called as
             ``name(family, folder, rank, argument)`` by all processes.
     """
+    from interrupted_runs import free_port
     environment = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1', WORLD_SIZE=str(world_size),
-                       MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+                       MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'rendezvous').unlink(missing_ok=True)
     processes = [subprocess.Popen(
         [sys.executable, __file__, str(folder), family, *jobs], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, env=dict(environment, RANK=str(rank), LOCAL_RANK=str(rank))) for rank in range(world_size)]
@@ -124,7 +124,7 @@ def run_group(world_size: int, folder: Path, family: str, *jobs: str, timeout: f
             process.kill()
     failed = [number for number, process in enumerate(processes) if process.returncode]
     if failed:
-        raise AssertionError(f'{family}, {world_size} processes: rank {failed[0]} failed:\n{outputs[failed[0]][-4000:]}')
+        raise AssertionError(f'{family}, {world_size} processes, rank {failed[0]}:\n{outputs[failed[0]][-4000:]}')
     return outputs
 
 
@@ -270,11 +270,17 @@ class _Counts:
 # comparing -----------------------------------------------------------------------------------------------------------
 
 def difference(first: Any, second: Any) -> float:
-    """The largest difference between two nested values; infinite where they are not alike."""
+    """The largest difference between two nested values; infinite where they are not alike.
+
+    Differences of tensors with values above 1 (running variances of raw pixels) are relative to the largest value.
+    """
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         if first.shape != second.shape:
             return float('inf')
-        return (first.double() - second.double()).abs().max().item() if first.numel() else 0.0
+        if not first.numel():
+            return 0.0
+        scale = second.double().abs().max().clamp(min=1)
+        return ((first.double() - second.double()).abs().max() / scale).item()
     if isinstance(first, dict) and isinstance(second, dict):
         if first.keys() != second.keys():
             return float('inf')
@@ -324,7 +330,7 @@ def main() -> None:
     init_default_scope('maskforge')
     folder, family, *jobs = sys.argv[1:]
     rank, world_size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
-    torch_dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size)
+    torch_dist.init_process_group('gloo', rank=rank, world_size=world_size)
     for job in jobs:
         name, _, argument = job.partition(':')
         globals()[name](family, Path(folder), rank, argument)

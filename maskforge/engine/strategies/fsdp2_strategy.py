@@ -29,13 +29,17 @@ class FSDP2Strategy(Strategy):
     """PyTorch's ``fully_shard``: with N processes each keeps 1/N of weights, gradients and optimizer state.
 
     The weights of a block are gathered when its turn comes and given back after it. An evaluation gathers them all
-    once, since processes may have different numbers of batches. Every step must use the same parameters in all
-    processes. In one process nothing is sharded.
+    once, since processes may have different numbers of batches. In one process nothing is sharded.
+
+    A block must run the same number of times in all processes, and its parameters must get a gradient in all of them
+    or in none. What is in no block is gathered once a step and may run as often as the data asks for.
 
     Args:
         units: blocks that are gathered each by itself: names of modules (with ``*``), names of classes; 'auto' takes
-            the members of lists of like modules.
+            the members of lists of like modules, of those parts of the model that its ``sharded_parts`` names.
         min_params: 'auto' leaves smaller ones with what is around them.
+        find_unused_parameters: parameters that got no gradient in a process count as zeros there
+            (where the installed PyTorch can). Default: the config's key of this name.
         reshard_after_forward: give the weights of a block back after its forward pass and gather them again for the
             backward pass; False saves the second gathering and costs the memory of all weights.
         param_dtype: 'bfloat16' or 'float16': what the weights of the blocks are gathered as and computed in; their
@@ -56,7 +60,7 @@ class FSDP2Strategy(Strategy):
     def __init__(self, *, units: str | Sequence[str] = 'auto', min_params: int = 500_000,
                  reshard_after_forward: bool = True, param_dtype: str | None = None, reduce_dtype: str | None = None,
                  cast_inputs: bool = True, cpu_offload: bool = False, activation_checkpointing: Sequence[str] = (),
-                 sync_bn: str | None = None, checkpoint: str = 'full') -> None:
+                 find_unused_parameters: bool = False, sync_bn: str | None = None, checkpoint: str = 'full') -> None:
         if checkpoint not in ('full', 'sharded'):
             raise ValueError(f"strategy.checkpoint must be 'full' or 'sharded', got {checkpoint!r}.")
         self.units, self.min_params, self.reshard = units, min_params, reshard_after_forward
@@ -64,6 +68,7 @@ class FSDP2Strategy(Strategy):
         self.reduce_dtype = _dtype('reduce_dtype', reduce_dtype)
         self.cast_inputs, self.cpu_offload, self.checkpoint = cast_inputs, cpu_offload, checkpoint
         self.recomputed, self.sync_bn = activation_checkpointing, sync_bn
+        self.find_unused_parameters = find_unused_parameters
         self._mesh: Any = None
 
     @property
@@ -127,6 +132,8 @@ class FSDP2Strategy(Strategy):
         for name in sorted(self._names(model), key=lambda name: -name.count('.')):
             fully_shard(model.get_submodule(name), mp_policy=policy, reshard_after_forward=self.reshard, **common)
         fully_shard(model, **common)
+        if self.find_unused_parameters:
+            _count_unused_as_zeros(model)
         accept_whole_tensors(model)
 
     def _names(self, model: nn.Module) -> list[str]:
@@ -180,6 +187,14 @@ class FSDP2Strategy(Strategy):
                 module.reshard()
                 # the rest of the model is needed again at once, in the backward pass
                 module.set_reshard_after_forward(self.reshard and module is not modules[0], recurse=False)
+
+
+def _count_unused_as_zeros(model: Any) -> None:
+    if hasattr(model, 'set_reduce_scatter_unused_params'):
+        model.set_reduce_scatter_unused_params(True)
+    else:
+        print_log(f"find_unused_parameters is not followed: PyTorch {torch.__version__} has nothing of the kind for "
+                  "strategy='fsdp'; every step must use all parameters", 'current', 30)
 
 
 def _sharded_modules(model: nn.Module) -> list[Any]:

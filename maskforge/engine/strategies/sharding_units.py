@@ -7,17 +7,24 @@ from torch import nn
 
 from maskforge.layers.name_patterns import name_matches
 
+#: where a model without ``sharded_parts`` may have blocks
+DEFAULT_PARTS = ('backbone',)
+
 
 def automatic_units(model: nn.Module, *, min_params: int) -> list[str]:
     """Names of the blocks of which a model is a row: innermost members of lists with others of their class.
+
+    Gathering is a step that all processes take together, so a block must run the same number of times in all of them,
+    whatever its data. The model says where that holds: ``sharded_parts``, dotted names of its parts.
 
     Args:
         min_params: smaller blocks stay with what is around them: each gathering costs time of its own.
     """
     owners = _owners(model)
+    parts = tuple(f'{part}.' for part in getattr(model, 'sharded_parts', DEFAULT_PARTS))
     found: list[str] = []
     for name, module in model.named_modules():
-        if not isinstance(module, (nn.ModuleList, nn.Sequential)):
+        if not isinstance(module, (nn.ModuleList, nn.Sequential)) or not f'{name}.'.startswith(parts):
             continue
         classes = [type(child) for child in module]
         for key, child in module.named_children():

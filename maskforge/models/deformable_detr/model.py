@@ -58,6 +58,9 @@ class DeformableDETR(BaseModel):
         ValueError: settings that contradict each other; an unknown name in ``freeze``.
     """
 
+    # what every step runs equally often in all processes, see FSDP2Strategy
+    sharded_parts = ('backbone', 'encoder', 'decoder')
+
     def __init__(self, backbone: Mapping, *, num_classes: int = 91, num_feature_levels: int = 4,
                  return_interm_indices: Sequence[int] = (1, 2, 3, 4), num_queries: int = 300, hidden_dim: int = 256,
                  nheads: int = 8, enc_layers: int = 6, dec_layers: int = 6, dim_feedforward: int = 1024,

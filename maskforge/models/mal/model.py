@@ -60,6 +60,9 @@ class MAL(BaseModel):
         ValueError: a setting that does not exist or does not fit.
     """
 
+    # what every step runs equally often in all processes, see FSDP2Strategy
+    sharded_parts = ('student.backbone', 'teacher.backbone')
+
     def __init__(self, arch: str | None = 'vit-mae-base/16', *, compat: str | Compat = 'default',
                  backbone: Mapping | None = None, data_preprocessor: Mapping | nn.Module | None = None,
                  frozen_stages: Sequence[int] = (-1,), frozen_stages_as: str | None = None,

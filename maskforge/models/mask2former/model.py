@@ -59,6 +59,9 @@ class Mask2Former(BaseModel):
         ValueError: settings that contradict each other, a backbone with other levels, an unknown name in ``freeze``.
     """
 
+    # what every step runs equally often in all processes, see FSDP2Strategy
+    sharded_parts = ('backbone', 'pixel_decoder', 'decoder')
+
     def __init__(self, backbone: Mapping, *, num_classes: int, mode: str | Sequence[str] = 'panoptic',
                  num_queries: int = 100, hidden_dim: int = 256, nheads: int = 8, enc_layers: int = 6,
                  enc_feedforward: int = 1024, dec_layers: int = 9, dim_feedforward: int = 2048, mask_dim: int = 256,

@@ -31,6 +31,8 @@ class MaskRCNN(BaseModel):
     """
 
     needs_mask_head = True
+    # what every step runs equally often in all processes, see FSDP2Strategy
+    sharded_parts = ('backbone', 'neck')
 
     def __init__(self, backbone: Mapping, rpn_head: Mapping, roi_head: Mapping, *, test_cfg: Mapping,
                  neck: Mapping | None = None, train_cfg: Mapping | None = None,

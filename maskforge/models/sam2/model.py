@@ -68,6 +68,9 @@ class SAM2(BaseModel):
         ValueError: settings that do not exist, do not fit, or contradict each other.
     """
 
+    # what every step runs equally often in all processes, see FSDP2Strategy
+    sharded_parts = ('network.image_encoder',)
+
     def __init__(self, network: Mapping[str, Any], *, prompts: Mapping[str, Any] | None = None,
                  loss: Mapping[str, Any] | None = None, freeze_image_encoder: bool = False,
                  freeze: Sequence[str] = (), activation_checkpoint: Sequence[str] = ('loss',),

@@ -14,8 +14,10 @@ import resource, sys, torch
 from maskforge.engine.memory_reuse import reuse_freed_memory
 done = reuse_freed_memory() if sys.argv[1] == 'reuse' else False
 def step():
-    return sum(torch.ones(2_000_000).sum() for _ in range(5))
-step()
+    for size in (1_000_000, 3_000_000, 5_000_000):
+        held = [torch.ones(size) for _ in range(3)]
+for _ in range(3):
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()
 print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

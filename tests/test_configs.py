@@ -21,15 +21,6 @@ FOUND = {'balloon': 1, 'cityscapes': 1, 'deformable_detr': 10, 'faster_rcnn': 6,
 MASK2FORMER_FIELDS = dict(panoptic='pred_panoptic', instance='pred_instances', semantic='pred_sem_seg')
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny tensors: more threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_no_config_is_forgotten():
     assert Counter(path.parent.name for path in LEAVES) == FOUND
     assert all((path.parent / 'README.md').exists() for path in LEAVES)

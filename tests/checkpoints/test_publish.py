@@ -5,7 +5,6 @@ import hashlib
 import pytest
 import torch
 from mmengine.config import Config
-from one_thread import one_thread  # noqa: F401
 from tiny_detr import MODEL as TINY_DETR
 from tiny_mal import MODEL as TINY_MAL
 from tiny_mask2former import MODEL as TINY_MASK2FORMER

@@ -2,7 +2,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from commands import TOY, tool
 
 
@@ -12,12 +11,3 @@ def trained(tmp_path_factory) -> Path:
     work_dir = tmp_path_factory.mktemp('trained')
     tool('train.py', TOY, '--work-dir', work_dir)
     return work_dir
-
-
-@pytest.fixture
-def one_thread():
-    """One thread in torch: results that are compared to the bit are summed in one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

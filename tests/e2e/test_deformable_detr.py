@@ -10,8 +10,6 @@ from tiny_detr import draw_pictures, tiny_detr_config
 
 from maskforge.engine import Runner
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 TWO_PROCESSES = '''
 import hashlib, json, pathlib, sys
 import torch

@@ -11,8 +11,6 @@ from tiny_mal import draw_boxes, tiny_mal_config
 
 from maskforge.engine import Runner
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 TWO_PROCESSES = '''
 import hashlib, json, sys
 import torch

@@ -10,8 +10,6 @@ from tiny_mask2former import draw_all, tiny_mask2former_config
 
 from maskforge.engine import Runner
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 KEYS = dict(panoptic='coco_panoptic/PQ', instance='coco/segm_mAP', semantic='mIoU')
 TWO_PROCESSES = '''
 import hashlib, json, pathlib, sys

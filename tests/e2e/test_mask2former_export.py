@@ -11,8 +11,6 @@ from maskforge.cli.run_config import build_runner
 from maskforge.cli.test import parser, test_config
 from maskforge.engine import Runner
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 KEYS = dict(panoptic='coco_panoptic/PQ', semantic='mIoU')
 WRITTEN = dict(panoptic='panoptic.json', semantic='semantic')
 

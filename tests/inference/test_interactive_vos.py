@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from one_thread import one_thread  # noqa: F401
 from tiny_sam2 import TINY
 
 from maskforge.cli import eval_clicks

@@ -7,7 +7,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from one_thread import one_thread  # noqa: F401
 from tiny_sam2 import TINY
 
 from maskforge.cli import infer, track

@@ -7,7 +7,6 @@ frames that looked at memories, and 1e-4 for those that did not.
 import numpy as np
 import pytest
 import torch
-from one_thread import one_thread  # noqa: F401
 from sam2_twins import SIDE, ours_like, their_video_model
 from torch.nn import functional as F
 

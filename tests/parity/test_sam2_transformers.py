@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from one_thread import one_thread  # noqa: F401
 from sam2_twins import SIDE, ours_like, their_image_model, their_video_model, transformers
 from torch import nn
 

@@ -85,14 +85,6 @@ def toy_config(work_dir, **changes):
     return {**config, **changes}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def config():
     """Builds toy configs: ``config(work_dir, key=value)``."""

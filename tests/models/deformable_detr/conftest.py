@@ -30,15 +30,6 @@ def randomise(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny tensors: more threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def images():
     torch.manual_seed(2)

@@ -49,15 +49,6 @@ def crops():
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny tensors: more threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
 def _own_message_hub(request):
     """The run's iteration is read from the current hub: every test starts outside any run."""
     MessageHub.get_instance(request.node.nodeid)

@@ -20,15 +20,6 @@ def build(**options) -> torch.nn.Module:
     return MODELS.build({**config, **options})
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny tensors: more threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def images():
     torch.manual_seed(2)

@@ -1,4 +1,0 @@
-"""Shared by SAM 2's tests."""
-from one_thread import one_thread
-
-__all__ = ['one_thread']

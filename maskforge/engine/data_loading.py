@@ -39,10 +39,8 @@ def build_dataloader(cfg: DataLoader | dict, *, seed: int, evaluation: bool = Fa
     init_fn = _build_function(cfg.pop('worker_init_fn', None), 'worker_init_fn')
     cfg.pop('disable_subprocess_warning', None)
     collate_fn = _build_function(cfg.pop('collate_fn', dict(type='pseudo_collate')), 'collate_fn')
-    if not cfg.get('num_workers') and cfg.pop('persistent_workers', False):
-        print_log('persistent_workers=True has no effect with num_workers=0 and is left out', 'current', 30)
     if not cfg.get('num_workers'):
-        cfg.pop('prefetch_factor', None)
+        _leave_out_worker_settings(cfg)
     return EndingDataLoader(**batching, collate_fn=collate_fn, generator=generator,
                             worker_init_fn=partial(init_worker, then=init_fn), **cfg)
 
@@ -142,6 +140,14 @@ def _build_dataset(cfg: dict) -> Any:
         return dataset
     return SeededDataset(dataset, length=batches and batches * batch_size_of(cfg) * get_world_size(),
                          workers=cfg.get('num_workers') or 0)
+
+
+def _leave_out_worker_settings(cfg: dict) -> None:
+    for key in ('persistent_workers', 'timeout'):
+        if cfg.get(key):
+            print_log(f'{key}={cfg[key]} has no effect with num_workers=0 and is left out', 'current', 30)
+    for key in ('persistent_workers', 'timeout', 'prefetch_factor'):
+        cfg.pop(key, None)
 
 
 def _unwrapped(dataset: Any) -> Any:

@@ -81,3 +81,10 @@ def test_nothing_is_said_where_nothing_happens():
     assert lines == []
     with pytest.raises(ValueError, match='interval'):
         BrokenRecordsHook(interval=0)
+
+
+def test_without_workers_there_is_no_time_limit_on_batches(engine_log):
+    loader = build_dataloader(dict(dataset=_Trouble(None), batch_size=2, num_workers=0, timeout=5,
+                                   sampler=dict(type='DefaultSampler', shuffle=False)), seed=0)
+    assert len(list(loader)) == 2
+    assert any('timeout=5 has no effect with num_workers=0' in line for line in engine_log)

@@ -27,8 +27,9 @@ def version() -> str:
     return re.search(r"__version__ = '([^']+)'", text).group(1)
 
 
-EXTRAS = {name: requirements(name) for name in ('export', 'tracking', 'fast', 'secure', 'video', 'tests', 'docs')}
-EXTRAS['all'] = sorted({line for name in ('export', 'tracking', 'fast', 'secure', 'video') for line in EXTRAS[name]})
+FEATURES = ('export', 'tracking', 'fast', 'cpu', 'secure', 'video')
+EXTRAS = {name: requirements(name) for name in (*FEATURES, 'tests', 'docs')}
+EXTRAS['all'] = sorted({line for name in FEATURES for line in EXTRAS[name]})
 EXTRAS['dev'] = sorted({line for lines in EXTRAS.values() for line in lines})
 
 class BuildWithConfigs(build_py):

@@ -2,16 +2,20 @@
 
 Legend: B images, S tokens of all levels, Q queries, H heads, D channels of a head, L levels, P points per level.
 """
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-LevelShapes = Sequence[Sequence[int]]
+from .fused_attention import INSTALLED, OPERATORS, TOLERANCES, kernels_work
+from .sampled_attention import LevelShapes, by_gather, by_grid_sample
+
+VARIABLE = 'MASKFORGE_DEFORMABLE_ATTENTION'
+FASTEST = {'cuda': 'triton', 'cpu': 'numba'}
 
 
 def multi_scale_deformable_attention(value: Float[Tensor, 'B S H D'], level_shapes: LevelShapes,
@@ -26,17 +30,17 @@ def multi_scale_deformable_attention(value: Float[Tensor, 'B S H D'], level_shap
             first pixel, (1, 1) that of the last. Samples are bilinear between pixel centres; outside everything is
             zero. float32 whatever ``value`` is (half precision would move samples by whole pixels).
         weights: usually a softmax over the L x P samples of a head.
-        implementation: one of :data:`IMPLEMENTATIONS`; by default the one of :func:`attention_implementation`.
+        implementation: one of :data:`IMPLEMENTATIONS`; by default the one of :func:`attention_implementation`, or of
+            the environment variable ``MASKFORGE_DEFORMABLE_ATTENTION``, or ``'auto'``.
 
     Returns:
         (B, Q, H * D) in the dtype of ``value``; differentiable in ``value``, ``locations`` and ``weights``.
 
     Raises:
         ValueError: an unknown implementation; levels whose sizes do not add up to S.
+        ImportError: an implementation that is not installed was asked for by name.
     """
-    name = implementation or _current.get()
-    if name not in IMPLEMENTATIONS:
-        raise ValueError(f'implementation={name!r} is not one of {", ".join(IMPLEMENTATIONS)}.')
+    name = _known(implementation or _current.get() or os.environ.get(VARIABLE, 'auto'))
     tokens = sum(height * width for height, width in level_shapes)
     if not torch.jit.is_tracing() and tokens != value.shape[1]:
         raise ValueError(f'level_shapes {[tuple(shape) for shape in level_shapes]} have {tokens} tokens, value has '
@@ -51,74 +55,49 @@ def attention_implementation(name: str) -> Iterator[None]:
     Raises:
         ValueError: an unknown name.
     """
-    if name not in IMPLEMENTATIONS:
-        raise ValueError(f'implementation={name!r} is not one of {", ".join(IMPLEMENTATIONS)}.')
-    token = _current.set(name)
+    token = _current.set(_known(name))
     try:
         yield
     finally:
         _current.reset(token)
 
 
-def _sample_by_levels(sampler: Callable, value: Tensor, level_shapes: LevelShapes, locations: Tensor,
-                      weights: Tensor) -> Tensor:
-    """Sum level by level: the (B * H, D, L * P, Q) tensor of all samples is never held at once."""
-    batch, _, heads, channels = value.shape
-    queries = locations.shape[1]
-    compute = torch.promote_types(value.dtype, torch.float32)
-    maps = value.to(compute).permute(0, 2, 3, 1).flatten(0, 1)
-    # queries last: the products with the weights then run over long contiguous rows
-    grids = locations.to(compute).permute(0, 2, 3, 4, 1, 5).flatten(0, 1)
-    shares = weights.to(compute).permute(0, 2, 3, 4, 1).flatten(0, 1)
-    total, start = None, 0
-    for level, (height, width) in enumerate(level_shapes):
-        image = maps[..., start:start + height * width].reshape(batch * heads, channels, height, width)
-        samples = sampler(image, grids[:, level])
-        part = (samples * shares[:, None, level]).sum(2)
-        total = part if total is None else total + part
-        start = start + height * width
-    # reshape throughout: ONNX has no unflatten before opset 13, and it fixes traced sizes after
-    total = total.reshape(batch, heads, channels, queries).permute(0, 3, 1, 2)
-    return total.reshape(batch, queries, heads * channels).to(value.dtype)
+def _known(name: str) -> str:
+    if name not in IMPLEMENTATIONS:
+        where = f'{VARIABLE}={name}' if name == os.environ.get(VARIABLE) else f'implementation={name!r}'
+        raise ValueError(f'{where} is not one of {", ".join(IMPLEMENTATIONS)}.')
+    return name
 
 
-def _grid_sample(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N P Q 2']) -> Float[Tensor, 'N D P Q']:
-    return F.grid_sample(image, 2 * points - 1, mode='bilinear', padding_mode='zeros', align_corners=False)
+def _automatically(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    return IMPLEMENTATIONS[_best(value)](value, level_shapes, locations, weights)
 
 
-def bilinear_gather(image: Float[Tensor, 'N D h w'], points: Float[Tensor, 'N P Q 2']) -> Float[Tensor, 'N D P Q']:
-    """Sample like ``grid_sample`` by four gathers: ONNX has no GridSample before opset 16."""
-    height, width = image.shape[-2:]
-    x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
-    left, top = x.floor(), y.floor()
-    flat = image.flatten(2)
-    total = None
-    for down in (0, 1):
-        for right in (0, 1):
-            column, row = left + right, top + down
-            share = (1 - (x - column).abs()) * (1 - (y - row).abs())
-            inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
-            index = row.clamp(min=0).minimum(_like(row, height - 1)) * width + column.clamp(min=0).minimum(
-                _like(column, width - 1))
-            corner = flat.gather(2, index.long().flatten(1)[:, None].expand(-1, flat.shape[1], -1))
-            part = corner.reshape(*corner.shape[:2], *share.shape[1:]) * (share * inside.to(share.dtype))[:, None]
-            total = part if total is None else total + part
-    return total
+def _best(value: Tensor) -> str:
+    """The fastest implementation that is exact here, deterministic where that is asked for, and exportable."""
+    device, name = value.device.type, FASTEST.get(value.device.type)
+    if name is None or torch.jit.is_tracing() or _is_exporting() or type(value) not in (Tensor, nn.Parameter):
+        return 'grid_sample'
+    if device == 'cuda' and torch.are_deterministic_algorithms_enabled() and torch.is_grad_enabled():
+        return 'gather'  # the backward passes of the others add atomically, in any order
+    usable = INSTALLED[name] and value.dtype in TOLERANCES
+    return name if usable and kernels_work(name, device, value.dtype, value.shape[3]) else 'grid_sample'
 
 
-def _like(tensor: Tensor, value: int) -> Tensor:
-    """``value`` as a tensor, so that a traced size stays a size in the exported file."""
-    return torch.zeros_like(tensor) + value
+def _is_exporting() -> bool:
+    # before torch 2.7 there is no way to ask
+    return getattr(torch.compiler, 'is_exporting', bool)()
 
 
-def _by_grid_sample(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
-    return _sample_by_levels(_grid_sample, value, level_shapes, locations, weights)
-
-
-def _by_gather(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
-    return _sample_by_levels(bilinear_gather, value, level_shapes, locations, weights)
+def _fused(name: str) -> Callable:
+    def attend(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+        sizes = [side for shape in level_shapes for side in shape]
+        return OPERATORS[name](value, sizes, locations, weights)
+    return attend
 
 
 #: name -> function of (value, level_shapes, locations, weights)
-IMPLEMENTATIONS: dict[str, Callable] = {'grid_sample': _by_grid_sample, 'gather': _by_gather}
-_current: ContextVar[str] = ContextVar('deformable attention', default='grid_sample')
+IMPLEMENTATIONS: dict[str, Callable] = {
+    'auto': _automatically, 'grid_sample': by_grid_sample, 'gather': by_gather, 'numba': _fused('numba'),
+    'triton': _fused('triton')}
+_current: ContextVar[str | None] = ContextVar('deformable attention', default=None)

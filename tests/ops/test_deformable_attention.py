@@ -6,11 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskforge.ops.deformable_attention import IMPLEMENTATIONS as IMPLEMENTATIONS_BY_NAME
-from maskforge.ops.deformable_attention import (
-    attention_implementation,
-    bilinear_gather,
-    multi_scale_deformable_attention,
-)
+from maskforge.ops.deformable_attention import attention_implementation, multi_scale_deformable_attention
+from maskforge.ops.sampled_attention import bilinear_gather
 
 IMPLEMENTATIONS = ('grid_sample', 'gather')
 
@@ -134,7 +131,7 @@ def test_gather_equals_grid_sample(shape):
 
 def test_errors():
     value, locations, weights = inputs([(2, 2)])
-    with pytest.raises(ValueError, match=r"implementation='cuda' is not one of grid_sample, gather"):
+    with pytest.raises(ValueError, match=r"implementation='cuda' is not one of auto, grid_sample, gather, numba"):
         multi_scale_deformable_attention(value, [(2, 2)], locations, weights, implementation='cuda')
     with pytest.raises(ValueError, match=r"implementation='fast' is not one of"), attention_implementation('fast'):
         pass

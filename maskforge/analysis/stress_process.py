@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .forked_process import ForkedProcess
+
 _BY_EPOCH = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]')
 _BY_ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/(\d+)\]')
 _CONTINUED = re.compile(r'continuing (\S+) at epoch \d+, iteration (\d+)')
@@ -23,20 +25,27 @@ class StressProcess:
         processes: ranks, on the CPU.
         log: file for all output.
         options: further arguments of the command.
+        forked: ``main`` of the command line, to be run in a fork of this process instead of a new Python; one rank
+            only.
     """
 
     def __init__(self, config: str | Path, work_dir: str | Path, *, processes: int, log: Path,
-                 options: Sequence[str] = ()) -> None:
+                 options: Sequence[str] = (),
+                 forked: Callable[[list[str]], int] | None = None) -> None:
         self.work_dir, self.log, self.processes = Path(work_dir), log, processes
-        command = [sys.executable, '-m', 'maskforge.cli.main', 'train', str(config), '--work-dir', str(work_dir),
-                   '--resume', 'auto', *options]
+        arguments = ['train', str(config), '--work-dir', str(work_dir), '--resume', 'auto', *options]
         if processes > 1:
-            command += ['--num-gpus', str(processes)]
-        environment = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1')
+            arguments += ['--num-gpus', str(processes)]
+        environment = dict(OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1')
         self._started = time.monotonic()
+        log.touch()
+        if forked is not None:
+            self._process = ForkedProcess(forked, arguments, log=log, environment=environment)
+            return
         with open(log, 'wb') as stream:
-            self._process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment,
-                                             start_new_session=True)
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'maskforge.cli.main', *arguments], stdout=stream, stderr=subprocess.STDOUT,
+                env={**os.environ, **environment}, start_new_session=True)
 
     @property
     def age(self) -> float:

@@ -3,6 +3,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from .checkpoint_difference import checkpoint_differences
 from .stress_interruption import TIMEOUT, Interruption, interrupt
 from .stress_process import StressProcess
+
+#: what a training imports
+_ROOMS = ('engine', 'datasets', 'evaluation', 'models', 'visualization')
 
 
 @dataclass
@@ -53,7 +57,8 @@ class ResumeReport:
 
 
 def run(config: str | Path, *, kills: int, work_dir: str | Path, processes: int = 1, seed: int = 0,
-        options: Sequence[str] = (), report: Callable[[str], None] = print) -> ResumeReport:
+        options: Sequence[str] = (), forked: Callable[[list[str]], int] | None = None,
+        report: Callable[[str], None] = print) -> ResumeReport:
     """Train once unbroken, then with ``kills`` interruptions, each followed by ``--resume auto``, and compare.
 
     Signals come while a process starts, when a file is seen being written, or at random moments of the training. Half
@@ -68,12 +73,19 @@ def run(config: str | Path, *, kills: int, work_dir: str | Path, processes: int 
         processes: ranks on the CPU (gloo).
         seed: of the moments.
         options: further arguments of ``maskforge train``.
+        forked: ``main`` of the command line, to fork the trainings from this process, which saves the seconds that
+            Python and torch take to start; one process only.
         report: takes a line on each interruption.
 
     Raises:
+        ValueError: ``forked`` with several processes.
         TimeoutError: a process hangs.
         RuntimeError: a training ended with an error.
     """
+    if forked is not None and processes > 1:
+        raise ValueError(f'processes={processes} are started by torchrun, which cannot be forked.')
+    for room in _ROOMS if forked is not None else ():
+        import_module(f'maskforge.{room}')
     began, folder = time.monotonic(), Path(work_dir)
     for old in folder.glob('*interrupted_*'):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -81,7 +93,7 @@ def run(config: str | Path, *, kills: int, work_dir: str | Path, processes: int 
 
     def start(name: str, number: int) -> StressProcess:
         return StressProcess(config, folder / name, processes=processes, log=folder / f'{name}_{number:03d}.log',
-                             options=options)
+                             options=options, forked=forked)
 
     unbroken = start('uninterrupted_1', 0)
     unbroken.wait_until(lambda: unbroken.iteration() is not None, timeout=TIMEOUT)

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from maskforge.analysis import stress_resume
+from maskforge.cli.main import main as maskforge
 
 CONFIGS = Path(__file__).parent / 'configs'
 
@@ -24,11 +25,12 @@ def main() -> int:
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--loop', choices=('by_epoch', 'by_iteration'), nargs='+', default=['by_epoch', 'by_iteration'])
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
+    parser.add_argument('--fork', action='store_true', help='start trainings by forking: faster, one process only')
     parser.add_argument('--work-dir', type=Path, help='keep the runs and their logs here')
     args, options = parser.parse_known_args()
     folder = args.work_dir or Path(tempfile.mkdtemp(prefix='maskforge_stress_'))
     reports = [stress_resume.run(CONFIGS / f'{loop}.py', kills=args.kills, processes=args.processes, seed=args.seed,
-                                 work_dir=folder / loop, options=options) for loop in args.loop]
+                                 work_dir=folder / loop, forked=maskforge if args.fork else None, options=options) for loop in args.loop]
     print('\n'.join(report.text() for report in reports))
     return int(not all(report.exact for report in reports))
 

@@ -80,7 +80,7 @@ def _sam2(drawn: Any, work_dir: Path) -> dict:
     DATASETS.register_module(module=DrawnClips, force=True)
     loader = dict(batch_size=1, num_workers=0, collate_fn=dict(type='pseudo_collate'),
                   dataset=dict(type='DrawnClips'), sampler=dict(type='DefaultSampler', shuffle=True))
-    return dict(model=dict(type='SAM2', network=dict(TINY, memory_dropout=0., drop_path=0.),
+    return dict(model=dict(type='SAM2', network=dict(TINY, memory_dropout=0.),
                            prompts=dict(num_correction_pt_per_frame=2)),
                 work_dir=str(work_dir), train_dataloader=loader, randomness=dict(seed=3), default_scope='maskforge',
                 optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.1),

@@ -15,6 +15,8 @@ from maskforge.config import MASK, Secret
 
 VARIABLE = 'MASKFORGE_KEY'
 HOW = f'--key-file FILE, the environment variable {VARIABLE}, or encryption_key in the config'
+#: where no config is read
+HOW_HERE = f'--key-file FILE or the environment variable {VARIABLE}'
 LONGEST_KEY = 65536
 
 _given: bytes | None = None

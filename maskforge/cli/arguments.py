@@ -20,6 +20,32 @@ def add_work_dir(parser: argparse.ArgumentParser) -> None:
                                            'work_dirs/<config name>)')
 
 
+def add_key_file(parser: argparse.ArgumentParser, *, writes: str = '') -> None:
+    """``--key-file``; :func:`~maskforge.cli.errors.run_verb` reads it before the verb begins.
+
+    Args:
+        writes: what the verb encrypts with the key.
+    """
+    also = f'; {writes} are encrypted with it' if writes else ''
+    parser.add_argument('--key-file', metavar='FILE', help=f'file with the key of encrypted files{also} (otherwise: '
+                        'environment variable MASKFORGE_KEY, then encryption_key of the config)')
+
+
+def add_output_key(parser: argparse.ArgumentParser) -> None:
+    """What the written file is encrypted with, if not with the key that is read with."""
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument('--decrypt', action='store_true', help='write the file without encryption')
+    other.add_argument('--new-key-file', metavar='FILE', help='encrypt with the key in FILE instead')
+
+
+def output_key(args: argparse.Namespace) -> bytes | None:
+    """The key of the file to be written, by ``add_output_key``'s flags; None for no encryption."""
+    from maskforge.checkpoints import current_key, read_key_file
+    if args.decrypt:
+        return None
+    return read_key_file(args.new_key_file) if args.new_key_file else current_key()
+
+
 def add_processes(parser: argparse.ArgumentParser) -> None:
     """Launchers, and starting several processes without one."""
     group = parser.add_argument_group('processes')

@@ -1,10 +1,11 @@
 """One line for what a user can put right; a traceback for what is our mistake."""
 import argparse
 import atexit
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _ERRORS = (ValueError, KeyError, OSError, ImportError, TypeError, RuntimeError)
@@ -21,7 +22,8 @@ def run_verb(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespa
     parser.add_argument('--debug', action='store_true', help='show the traceback of errors (also MASKFORGE_DEBUG=1)')
     args = parser.parse_args(argv)
     try:
-        code = action(args) or 0
+        with _key_of(args):
+            code = action(args) or 0
         _finish_group(code)
         return code
     except KeyboardInterrupt:
@@ -36,6 +38,20 @@ def run_verb(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespa
         print(f'maskforge: error: {one_line(error)}{_rank()}', file=sys.stderr, flush=True)
         _leave_group(2)
         return 2
+
+
+@contextlib.contextmanager
+def _key_of(args: argparse.Namespace) -> Iterator[None]:
+    """Within, the key of ``--key-file`` is in effect, where the verb has that flag."""
+    if getattr(args, 'key_file', None) is None:
+        yield
+        return
+    from maskforge.checkpoints import read_key_file, set_encryption_key
+    set_encryption_key(read_key_file(args.key_file))
+    try:
+        yield
+    finally:
+        set_encryption_key(None)
 
 
 def users_fault(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config, add_work_dir
+from .arguments import add_config, add_key_file, add_work_dir
 from .errors import run_verb
 from .run_config import build_runner, load_run_config, refuse_bad_config
 
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--check-images', nargs='+', metavar='PATH', help='images or folders to compare on')
     parser.add_argument('--no-check', dest='check', action='store_false', default=None,
                         help='do not compare with PyTorch')
+    add_key_file(parser, writes='exported files')
     return parser
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import label, track
-from .arguments import add_options, add_processes
+from .arguments import add_key_file, add_options, add_processes
 from .errors import run_verb
 from .processes import start_processes
 from .run_config import is_first_process
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--restart', action='store_true', help='forget an interrupted job in the folder')
     add_processes(parser)
     add_options(parser)
+    add_key_file(parser)
     return parser
 
 

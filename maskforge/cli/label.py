@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_options, add_processes
+from .arguments import add_key_file, add_options, add_processes
 from .errors import run_verb
 from .processes import start_processes
 
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
                         'interrupted or finished job has labelled')
     add_options(parser)
     add_processes(parser)
+    add_key_file(parser)
     return parser
 
 

@@ -27,6 +27,7 @@ VERBS = {
     'eval-vos': ('eval_vos', 'J&F of predicted masks of videos'),
     'confusion-matrix': ('confusion_matrix', 'which classes are taken for which'),
     'publish': ('publish', 'strip a checkpoint to its weights and name it by its hash'),
+    'encrypt': ('encrypt', 'encrypt or decrypt a checkpoint or an ONNX file, or change its key'),
     'convert-checkpoint': ('convert_checkpoint', 'a checkpoint in parts into one file, and back'),
     'doctor': ('doctor', 'versions, devices and known problems of this machine'),
 }

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config, add_processes, add_work_dir
+from .arguments import add_config, add_key_file, add_processes, add_work_dir
 from .errors import run_verb
 from .processes import start_processes
 from .run_config import build_runner, load_run_config, refuse_bad_config
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--conf-threshold', type=float, metavar='S',
                         help='drop predictions with a lower score before they are scored (test_cfg.conf_threshold, 0)')
     add_processes(parser)
+    add_key_file(parser)
     return parser
 
 

@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .arguments import add_options
+from .arguments import add_key_file, add_options
 from .errors import run_verb
 from .label import load_label_model
 
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
                         'replace unstable masks, remember prompted masks as hard ones')
     parser.add_argument('--device', help='cpu, cuda:1 ... (default: a GPU where there is one)')
     add_options(parser)
+    add_key_file(parser)
     return parser
 
 

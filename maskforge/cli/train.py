@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config, add_processes, add_work_dir
+from .arguments import add_config, add_key_file, add_processes, add_work_dir
 from .errors import run_verb
 from .processes import start_processes
 from .run_config import build_runner, is_first_process, load_run_config, refuse_bad_config
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--dry-run', action='store_true',
                         help='run a few batches of training, validation and test, report memory and time, and stop')
     add_processes(parser)
+    add_key_file(parser, writes='checkpoints')
     return parser
 
 

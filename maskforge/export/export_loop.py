@@ -11,7 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from maskforge import __version__
-from maskforge.checkpoints import load_checkpoint, load_weights
+from maskforge.checkpoints import is_encrypted, load_checkpoint, load_weights
 from maskforge.export.check_images import find_check_images, make_batches
 from maskforge.export.export_report import ExportReport
 from maskforge.export.grey_input import with_grey_input
@@ -88,7 +88,8 @@ class ExportLoop:
         preprocessing = Preprocessing.from_metadata(spec.metadata)
         path = write_onnx(spec, target, opset=self.opset_version, exporter=self.exporter)
         report = self._checked(spec, preprocessing, path)
-        print_log(f'Exported {report.onnx_file} (opset {report.opset}, {path.stat().st_size / 2**20:.1f} MiB)'
+        print_log(f'Exported {report.onnx_file} (opset {report.opset}, {path.stat().st_size / 2**20:.1f} MiB'
+                  f'{", encrypted" if is_encrypted(path) else ""})'
                   if report.passed else f'Export of {path} failed', logger='current')
         return self._concluded(report)
 

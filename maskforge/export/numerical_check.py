@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from maskforge.checkpoints import is_encrypted, open_decrypted
 from maskforge.export.export_report import OutputDifference
 from maskforge.export.onnx_metadata import require
 from maskforge.structures import ExportSpec
@@ -19,7 +20,7 @@ def open_session(path: Path | str, *, threads: int = 0):
     """An onnxruntime session on the CPU (CUDA first where that build of onnxruntime is installed).
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file; an encrypted one is decrypted in memory.
         threads: 0 lets onnxruntime choose.
     """
     runtime = require('onnxruntime')
@@ -30,8 +31,12 @@ def open_session(path: Path | str, *, threads: int = 0):
     options.intra_op_num_threads = threads
     available = runtime.get_available_providers()
     providers = [name for name in ('CUDAExecutionProvider', 'CPUExecutionProvider') if name in available]
+    model = str(path)
+    if is_encrypted(path):
+        with open_decrypted(path) as stream:
+            model = stream.read()
     try:
-        return runtime.InferenceSession(str(path), options, providers=providers)
+        return runtime.InferenceSession(model, options, providers=providers)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f'{path}: onnxruntime cannot open this file ({reason}).') from error

@@ -3,13 +3,15 @@ import contextlib
 import inspect
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
+from maskforge.checkpoints import current_key, encrypted, write_atomically
 from maskforge.export.onnx_metadata import require, write_metadata
 from maskforge.export.small_constants import kept_small_constants
 from maskforge.structures import ExportSpec
@@ -25,7 +27,8 @@ def write_onnx(spec: ExportSpec, path: Path, *, opset: int, exporter: str = 'aut
 
     Args:
         spec: see :class:`ExportSpec`.
-        path: file to write; its folder is created. It appears complete or not at all.
+        path: file to write; its folder is created. It appears complete or not at all, and encrypted where a key is
+            set (:mod:`maskforge.checkpoints.encryption_key`).
         opset: version of the default operator domain.
         exporter: ``'dynamo'`` (opset 18 and above), ``'torchscript'`` (up to 17) or ``'auto'``.
 
@@ -38,26 +41,20 @@ def write_onnx(spec: ExportSpec, path: Path, *, opset: int, exporter: str = 'aut
     use_dynamo = _choose(exporter, opset, spec)
     if use_dynamo:
         require('onnxscript')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.partial')
-    try:
-        with contained_noise() as noise, torch.no_grad():
-            try:
-                (_export_dynamo if use_dynamo else _export_torchscript)(spec, partial, opset)
-            except Exception as error:
-                raise RuntimeError(f'torch could not export {type(spec.module).__name__} to opset {opset} with the '
-                                   f'{"dynamo" if use_dynamo else "TorchScript"} exporter: {_first_line(error)}\n'
-                                   f'{noise.getvalue()[-2000:]}') from error
-        model = onnx.load(str(partial))
-        _check_opset(model, opset, path)
-        _check_dynamic_axes(model, spec, path)
-        write_metadata(model, spec.metadata)
-        _check_model(onnx, model, spec, path)
-        onnx.save(model, str(partial))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    with contained_noise() as noise, torch.no_grad():
+        try:
+            # in memory: what is to be encrypted must not lie on the disk before
+            model = _export_dynamo(spec, opset) if use_dynamo else _export_torchscript(onnx, spec, opset)
+        except Exception as error:
+            raise RuntimeError(f'torch could not export {type(spec.module).__name__} to opset {opset} with the '
+                               f'{"dynamo" if use_dynamo else "TorchScript"} exporter: {_first_line(error)}\n'
+                               f'{noise.getvalue()[-2000:]}') from error
+    _check_opset(model, opset, path)
+    _check_dynamic_axes(model, spec, path)
+    write_metadata(model, spec.metadata)
+    _check_model(onnx, model, spec, path)
+    content = model.SerializeToString()
+    return write_atomically(path, encrypted(lambda stream: stream.write(content), current_key()))
 
 
 def _choose(exporter: str, opset: int, spec: ExportSpec) -> bool:
@@ -73,7 +70,7 @@ def _choose(exporter: str, opset: int, spec: ExportSpec) -> bool:
     return exporter == 'dynamo'
 
 
-def _export_dynamo(spec: ExportSpec, path: Path, opset: int) -> None:
+def _export_dynamo(spec: ExportSpec, opset: int) -> Any:
     inputs = tuple(_two_along_dynamic(tensor, spec.dynamic_axes.get(name, {}))
                    for name, tensor in zip(spec.input_names, spec.example_inputs))
     # names rather than torch.export.Dim: a Dim refuses whatever bound the network sets on its axis (a topk does)
@@ -82,9 +79,10 @@ def _export_dynamo(spec: ExportSpec, path: Path, opset: int) -> None:
     if any(entry.kind is entry.VAR_POSITIONAL for entry in inspect.signature(spec.module.forward).parameters.values()):
         shapes = (shapes,)  # *inputs are one argument
     with kept_small_constants(spec.module):
-        torch.onnx.export(spec.module, inputs, str(path), opset_version=opset, dynamo=True, external_data=False,
-                          input_names=list(spec.input_names), output_names=list(spec.output_names),
-                          dynamic_shapes=shapes if dynamic else None, verbose=False)
+        program = torch.onnx.export(spec.module, inputs, None, opset_version=opset, dynamo=True, external_data=False,
+                                    input_names=list(spec.input_names), output_names=list(spec.output_names),
+                                    dynamic_shapes=shapes if dynamic else None, verbose=False)
+    return program.model_proto
 
 
 def _two_along_dynamic(tensor: torch.Tensor, axes: dict[int, str]) -> torch.Tensor:
@@ -95,11 +93,13 @@ def _two_along_dynamic(tensor: torch.Tensor, axes: dict[int, str]) -> torch.Tens
     return tensor
 
 
-def _export_torchscript(spec: ExportSpec, path: Path, opset: int) -> None:
-    torch.onnx.export(spec.module, tuple(spec.example_inputs), str(path), opset_version=opset, dynamo=False,
+def _export_torchscript(onnx: ModuleType, spec: ExportSpec, opset: int) -> Any:
+    content = io.BytesIO()
+    torch.onnx.export(spec.module, tuple(spec.example_inputs), content, opset_version=opset, dynamo=False,
                       input_names=list(spec.input_names), output_names=list(spec.output_names),
                       dynamic_axes=dict(spec.dynamic_axes) or None, verbose=False,
                       custom_opsets=dict.fromkeys(spec.plugins, 1) or None)
+    return onnx.load_model_from_string(content.getvalue())
 
 
 def _check_opset(model, asked: int, path: Path) -> None:

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from maskforge.checkpoints import load_checkpoint, load_weights
+from maskforge.checkpoints import adopt_config_key, load_checkpoint, load_weights
 from maskforge.config import load_config
 from maskforge.inference.dumped_config import parse_dumped_config
 from maskforge.inference.onnx_model import OnnxModel
@@ -30,6 +30,8 @@ def load_model(source: str | Path | Config, *, weights: str | Path | None = None
 
     Args:
         source: a config (file, ``maskforge::...`` name or object), a maskforge checkpoint, or an exported ONNX file.
+            Encrypted files are read with the key in effect (:func:`maskforge.checkpoints.set_encryption_key`,
+            ``MASKFORGE_KEY``, ``encryption_key`` of the config).
         weights: checkpoint for a config; its ``load_from`` by default. With a checkpoint as ``source``, none.
         device: None takes CUDA where there is one.
 
@@ -53,6 +55,8 @@ def load_model(source: str | Path | Config, *, weights: str | Path | None = None
         cfg = _config_of(checkpoint, str(source))
     else:
         cfg = source if isinstance(source, Config) else load_config(source)
+        if cfg.get('encryption_key') is not None:
+            adopt_config_key(cfg.encryption_key)
         weights = weights or cfg.get('load_from')
         if not weights:
             raise ValueError(f'{getattr(cfg, "filename", None) or "the config"}: no weights to predict with; give '

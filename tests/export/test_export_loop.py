@@ -1,4 +1,5 @@
 """ExportLoop: the file, its opset, metadata, the numerical check and the errors."""
+import io
 import json
 from dataclasses import replace
 
@@ -99,9 +100,11 @@ def test_bad_options(runner, images, options, error, message):
 
 
 def test_an_axis_that_was_fixed_in_silence_is_an_error(runner, images, monkeypatch):
-    def fixed(spec, path, opset):
-        torch.onnx.export(spec.module, spec.example_inputs, str(path), opset_version=opset, dynamo=False,
+    def fixed(onnx, spec, opset):
+        content = io.BytesIO()
+        torch.onnx.export(spec.module, spec.example_inputs, content, opset_version=opset, dynamo=False,
                           input_names=list(spec.input_names), output_names=list(spec.output_names))
+        return onnx.load_model_from_string(content.getvalue())
     monkeypatch.setattr('maskforge.export.onnx_writer._export_torchscript', fixed)
     with pytest.raises(RuntimeError, match=r'fixed axis 0 \(batch\) of images, which should be dynamic'):
         ExportLoop(runner, input_height=32, input_width=32, check_images=images, opset_version=17).run()

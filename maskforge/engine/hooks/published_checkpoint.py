@@ -1,12 +1,11 @@
 """``published_keys``: a copy of a checkpoint with some of its keys and its hash in the name."""
-import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from maskforge.checkpoints import load_checkpoint, write_atomically
+from maskforge.checkpoints import current_key, load_checkpoint
+from maskforge.checkpoints.publish import write_named_by_hash
 
 
 def write_published(path: str | Path, keys: Sequence[str]) -> Path:
@@ -19,9 +18,5 @@ def write_published(path: str | Path, keys: Sequence[str]) -> Path:
     missing = [key for key in keys if key not in checkpoint]
     if missing:
         raise KeyError(f'published_keys names {", ".join(missing)}, but {path} holds {", ".join(checkpoint)}.')
-    buffer = io.BytesIO()
-    torch.save({key: checkpoint[key] for key in keys}, buffer)
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    path = Path(path)
-    return write_atomically(path.with_name(f'{path.stem}-{digest[:8]}.pth'),
-                            lambda stream: stream.write(buffer.getvalue()))
+    return write_named_by_hash(Path(path).with_suffix('.pth'), lambda stream: torch.save(
+        {key: checkpoint[key] for key in keys}, stream), key=current_key())

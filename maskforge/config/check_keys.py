@@ -167,6 +167,9 @@ def _arguments(node: dict, path: str, name: str) -> Iterator[Finding]:
         if problem:
             yield Finding('error', f'{path}.type', problem)
         return
+    if not callable(target):
+        yield Finding('error', f'{path}.type', f'a class or its name is needed, not {target!r}')
+        return
     signature = signature_of(target)
     label = node['type'] if isinstance(node['type'], str) else node['type'].__name__
     known = signature.names | _EXTRA.get(name, set()) | (_EVERY_MODEL if path == 'model' else set())

@@ -65,7 +65,7 @@ def read_config_file(path: Path, parents: tuple[Path, ...] = ()) -> ConfigFile:
     """
     if path in parents:
         raise ValueError(f'{path}: _base_ goes in a circle: {" -> ".join(str(item) for item in (*parents, path))}')
-    raw = path.read_text(encoding='utf-8')
+    raw = read_text(path)
     text, environment = _substitute_text(path, raw)
     if path.suffix == '.py':
         file = ConfigFile(path, _parse(path, text), environment=environment)
@@ -85,6 +85,18 @@ def read_config_file(path: Path, parents: tuple[Path, ...] = ()) -> ConfigFile:
     except TypeError as error:
         raise TypeError(f'{path}: {error}') from None
     return file
+
+
+def read_text(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        ValueError: it is not UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8 text (byte {error.start}): save it in that encoding') from None
 
 
 def _substitute_text(path: Path, text: str) -> tuple[str, dict[str, str]]:
@@ -110,6 +122,8 @@ def _substitute_text(path: Path, text: str) -> tuple[str, dict[str, str]]:
 def _parse(path: Path, text: str) -> ast.Module:
     try:
         return ast.parse(text, str(path))
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; brackets without end
+        raise ValueError(f'{path} cannot be read as Python: {error or type(error).__name__}') from None
     except SyntaxError as error:
         line = (error.text or '').strip()
         raise ValueError(f'{path}:{error.lineno}: syntax error: {error.msg}: {line}') from None

@@ -46,7 +46,21 @@ def _schedules(cfg: _Config) -> Iterator[Finding]:
                                  else 'param_scheduler')
 
 
+def _odd_number(item: dict) -> str | None:
+    """A key of a schedule whose value is no number (for milestones: no list of numbers)."""
+    for key in ('begin', 'end', 'T_max'):
+        if item.get(key) is not None and not isinstance(item[key], (int, float)):
+            return key
+    milestones = item.get('milestones', ())
+    fits = isinstance(milestones, (list, tuple)) and all(isinstance(value, (int, float)) for value in milestones)
+    return None if fits else 'milestones'
+
+
 def _schedule(cfg: _Config, item: dict, place: str) -> Iterator[Finding]:
+    odd = _odd_number(item)
+    if odd is not None:
+        yield Finding('error', f'{place}.{odd}', f'a number is needed, not {item[odd]!r}')
+        return
     unit, length = _length(cfg)
     by_epoch, begin, end = item.get('by_epoch', True), item.get('begin', 0), item.get('end')
     for milestone in item.get('milestones', ()):

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config as _Config
 
 from .config import Config
-from .config_file import read_config_file
+from .config_file import read_config_file, read_text
 from .keys import BUILTIN_HOOKS, DEFAULT_HOOKS
 from .old_keys import OLD_KEYS, rename_old_keys
 from .options import merge_dicts, merge_options, parse_options
@@ -127,7 +127,7 @@ def _note(text: str) -> None:
 
 def _is_lazy(path: Path) -> bool:
     """Whether MMEngine calls this a pure Python config: it inherits by ``with read_base()``."""
-    return path.suffix == '.py' and 'read_base' in path.read_text(encoding='utf-8')
+    return path.suffix == '.py' and 'read_base' in read_text(path)
 
 
 def _read_lazy(path: Path) -> dict:

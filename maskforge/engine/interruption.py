@@ -34,6 +34,15 @@ class Interruption:
         return self.agreed
 
 
+def window_is_shared(runner: Any) -> bool:
+    """Whether processes hold gradients of an accumulation window that is not over.
+
+    A checkpoint has one set of gradients, and averaging over the processes earlier than an unbroken run would change
+    the last bits: the run leaves at the window's end.
+    """
+    return get_world_size() > 1 and getattr(runner.optim_wrapper, 'has_open_window', False)
+
+
 def save_and_leave(runner: Any, signum: int, *, done: int) -> NoReturn:
     """Save ``iter_N.pth``, close the logs, exit with 128 + the signal's number; all ranks together.
 

@@ -1,8 +1,14 @@
 """Continuing a run: everything of a checkpoint but its weights goes back to its place."""
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Number
 from typing import Any
 
+from torch import Tensor
+
 from .data_loading import reseed
+from .random_state import capture_random_state
+from .structure_check import REMEDY, check_structure
 from .training_state import restore_message_hub
 
 
@@ -20,6 +26,7 @@ def resume_run(runner, checkpoint: Mapping[str, Any], filename: str, *, optimize
         ValueError: the checkpoint holds weights only.
     """
     meta = checkpoint.get('meta') or {}
+    _check(checkpoint, str(filename))
     if 'iter' not in meta or 'optimizer' not in checkpoint:
         raise ValueError(f'{filename} holds weights, but not the state of a run to continue: use --load-from '
                          f'(load_from=..., resume=False) to start from its weights.')
@@ -30,16 +37,63 @@ def resume_run(runner, checkpoint: Mapping[str, Any], filename: str, *, optimize
         loop.take_position(meta)
     else:  # a user's loop on MMEngine's
         loop._epoch, loop._iter = meta['epoch'], meta['iter']
-    restore_message_hub(runner.message_hub, checkpoint.get('message_hub') or {})
+    with named_part(filename, 'message_hub'):
+        restore_message_hub(runner.message_hub, checkpoint.get('message_hub') or {})
     if optimizer:
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        _check_optimizer(checkpoint['optimizer'], runner.optim_wrapper, f'{filename}: optimizer')
+        with named_part(filename, 'optimizer'):
+            runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
     if schedulers and runner.param_schedulers is not None:
-        _resume_schedulers(runner, checkpoint.get('param_schedulers') or [])
+        with named_part(filename, 'param_schedulers'):
+            _resume_schedulers(runner, checkpoint.get('param_schedulers') or [])
     if not checkpoint.get('random_state'):
         runner.logger.warning(f'{filename} has no random states (MMEngine stores none): the run continues, but not '
                               f'exactly as it would have')
     return checkpoint.get('random_state')
+
+
+def _check(checkpoint: Mapping[str, Any], filename: str) -> None:
+    """Refuse values of other kinds than a run stores, before anything is restored."""
+    counters = dict(epoch=0, iter=0, seed=0, world_size=1, batch_over_all_ranks=1,
+                    position=dict(validation_pending=False, iters_per_epoch=1, passes=0, batch=0))
+    check_structure(checkpoint.get('meta') or {}, counters, where=f'{filename}: meta')
+    states = checkpoint.get('random_state')
+    if states is not None:
+        own = capture_random_state()
+        own.pop('cuda', None)
+        check_structure(states, [own] * max(len(states), 1) if isinstance(states, list) else [],
+                        where=f'{filename}: random_state', optional=False)
+
+
+def _check_optimizer(state: Any, wrapper: Any, where: str) -> None:
+    own = wrapper.state_dict()
+    check_structure(state, own, where=where)
+    if not isinstance(state, Mapping) or 'param_groups' not in state:
+        return  # several optimizers by name
+    for number, group in enumerate(state['param_groups']):
+        for key in ('params', 'lr'):
+            if key not in group:
+                raise ValueError(f"{where}.param_groups.{number} has no '{key}'. {REMEDY}")
+    first: dict[str, Any] = {}
+    for index, entry in (state.get('state') or {}).items():
+        for key, value in entry.items():  # what one parameter has, all have
+            check_structure(value, first.setdefault(key, value), where=f'{where}.state.{index}.{key}')
+            if not isinstance(value, (Tensor, Number, type(None))):
+                raise ValueError(f'{where}.state.{index}.{key} is {value!r:.60}, but a tensor belongs there. {REMEDY}')
+
+
+@contextmanager
+def named_part(filename: str, part: str) -> Iterator[None]:
+    """Tell whatever cannot be restored inside the block with the file and the part of it, as a ``ValueError``."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError, ValueError) as error:
+        text = f'lacks {error}' if isinstance(error, KeyError) else str(error)
+        if str(filename) in text:
+            raise
+        remedy = '' if isinstance(error, ValueError) and text.endswith('.') else f' {REMEDY}'
+        raise ValueError(f'{filename}: {part}: {text}{remedy}') from error
 
 
 def _resume_schedulers(runner, states: Any) -> None:
@@ -48,7 +102,8 @@ def _resume_schedulers(runner, states: Any) -> None:
     for schedulers, stored in pairs:
         if len(schedulers) != len(stored):
             runner.logger.warning(f'the config has {len(schedulers)} schedules, the checkpoint {len(stored)}')
-        for scheduler, state in zip(schedulers, stored):
+        for number, (scheduler, state) in enumerate(zip(schedulers, stored)):
+            check_structure(state, scheduler.state_dict(), where=f'schedule {number}')
             scheduler.load_state_dict(state)
 
 

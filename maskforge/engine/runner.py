@@ -37,11 +37,11 @@ from .data_loading import batch_size_of, build_dataloader
 from .distributed import init_dist
 from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.signal_hook import SignalHook
-from .interruption import Interruption, save_and_leave
+from .interruption import Interruption, save_and_leave, window_is_shared
 from .learning_rate_scaling import scale_to_batch
 from .memory_reuse import reuse_freed_memory
 from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped
-from .resume import resume_run
+from .resume import named_part, resume_run
 from .run_environment import environment_facts, unique_timestamp, with_safe_text
 from .strategies import build_strategy
 from .training_state import collect_checkpoint, gather_random_states, plain, restore_own_random_state
@@ -361,7 +361,8 @@ class Runner(_Runner):
         """
         checkpoint = load_checkpoint(filename, map_location)
         model = unwrapped(self.model)
-        state, layout = translate(unwrap(checkpoint), model)
+        with named_part(filename, 'weights'):
+            state, layout = translate(unwrap(checkpoint), model)
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, name): tensor for name, tensor in state.items()}
         contents = {key: value for key, value in checkpoint.items() if not isinstance(value, torch.Tensor)}
@@ -441,10 +442,7 @@ class Runner(_Runner):
         several processes, the iterations of an open accumulation window come first.
         """
         signum = self.interruption.agree()
-        # a checkpoint holds one set of gradients, and averaging those of an open window over the processes earlier than
-        # the unbroken run would change the last bits
-        waits = iteration_ended and self.world_size > 1 and getattr(self.optim_wrapper, 'has_open_window', False)
-        if signum and not waits:
+        if signum and not (iteration_ended and window_is_shared(self)):
             save_and_leave(self, signum, done=self.iter + int(iteration_ended))
 
 

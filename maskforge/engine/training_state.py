@@ -66,7 +66,7 @@ def restore_message_hub(hub: MessageHub, state: Mapping[str, Any]) -> None:
     scalars = {key: _buffer(entry) for key, entry in state.get('log_scalars', {}).items()}
     scalars = {key: buffer for key, buffer in scalars.items() if buffer is not None}
     info = dict(state.get('runtime_info', {}))
-    known = {key: keep for key, keep in state.get('resumed_keys', {}).items() if keep and (key in scalars
+    known = {key: True for key, keep in state.get('resumed_keys', {}).items() if keep and (key in scalars
                                                                                           or key in info)}
     hub.load_state_dict(dict(log_scalars=scalars, runtime_info=info, resumed_keys=known))
 
@@ -75,7 +75,11 @@ def _buffer(entry: Any) -> HistoryBuffer | None:
     if isinstance(entry, HistoryBuffer):
         return entry
     if isinstance(entry, Mapping) and 'values' in entry:
-        return ScalarHistory(torch.as_tensor(entry['values']).tolist(), torch.as_tensor(entry['counts']).tolist())
+        values, counts = (torch.as_tensor(entry[key], dtype=torch.float64) for key in ('values', 'counts'))
+        if values.ndim != 1 or values.shape != counts.shape:
+            raise ValueError(f'a history has values of shape {tuple(values.shape)} and counts of shape '
+                             f'{tuple(counts.shape)}')
+        return ScalarHistory(values.tolist(), counts.long().tolist())
     values = getattr(entry, '_log_history', None)  # a HistoryBuffer that was read as a stand-in
     if values is None:
         return None

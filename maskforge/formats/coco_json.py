@@ -73,8 +73,8 @@ class CocoJson:
             annotations = parse_annotations(data.get('annotations', []), images, category_ids, defects)
         settle(path, defects, on_defect)
         known = set(category_ids.tolist())
-        categories = [r for r in data['categories'] if isinstance(r, dict) and type(r.get('id')) is int and r['id'] in known
-                      and type(r.get('name')) is str]
+        categories = [r for r in data['categories'] if isinstance(r, dict) and type(r.get('id')) is int
+                      and r['id'] in known and type(r.get('name')) is str]
         return cls(path, images, annotations, categories, defects)
 
     def __len__(self) -> int:

@@ -72,7 +72,11 @@ def read_json_dict(path: str | Path, *, backend_args: dict | None = None) -> dic
 
 def write_json(data: Any, path: str | Path, *, indent: int | None = None) -> None:
     """Write ``data`` beside ``path`` and move it there at the end, so that no reader ever sees half a file."""
-    write_atomically(path, json.dumps(data, indent=indent, ensure_ascii=False).encode('utf-8'))
+    try:
+        content = json.dumps(data, indent=indent, ensure_ascii=False).encode('utf-8')
+    except UnicodeEncodeError:  # half a character, which only an escape can stand for
+        content = json.dumps(data, indent=indent).encode('ascii')
+    write_atomically(path, content)
 
 
 def _read_text(path: str | Path, backend_args: dict | None) -> str:

@@ -29,8 +29,9 @@ def main() -> int:
     parser.add_argument('--work-dir', type=Path, help='keep the runs and their logs here')
     args, options = parser.parse_known_args()
     folder = args.work_dir or Path(tempfile.mkdtemp(prefix='maskforge_stress_'))
+    forked = maskforge if args.fork else None
     reports = [stress_resume.run(CONFIGS / f'{loop}.py', kills=args.kills, processes=args.processes, seed=args.seed,
-                                 work_dir=folder / loop, forked=maskforge if args.fork else None, options=options) for loop in args.loop]
+                                 work_dir=folder / loop, forked=forked, options=options) for loop in args.loop]
     print('\n'.join(report.text() for report in reports))
     return int(not all(report.exact for report in reports))
 

@@ -52,6 +52,8 @@ class ScheduleStack:
     def resync(self, outside: list[float] | None = None) -> None:
         """Forget the present values, which come from a checkpoint; ``outside`` are the factors stored with it."""
         count = len(self.optimizer.param_groups)
+        for group in self.optimizer.param_groups:  # a checkpoint from before this setting was scheduled
+            group.setdefault(self._initial, group[self.param_name])
         kept = outside if outside is not None and len(outside) == count else [1.0] * count
         self._outside, self._written = [float(factor) for factor in kept], None
 

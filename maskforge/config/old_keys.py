@@ -243,6 +243,17 @@ def _pretrained(values: dict) -> Moves:
     return [('model.pretrained', 'model.backbone.init_cfg', init)]
 
 
+def _tao_train(old: Any, values: dict) -> Moves:
+    """``train`` of TAO's spec files; a helper variable of this name stays."""
+    if not isinstance(old, dict) or 'distributed_strategy' not in old:
+        values['train'] = old
+        return []
+    return _table('train', {
+        'distributed_strategy': 'strategy', 'seed': 'randomness.seed', 'freeze': 'freeze',
+        'validation_interval': 'train_cfg.val_interval', 'checkpoint_interval': 'default_hooks.checkpoint.interval',
+        'clip_grad_norm': 'optim_wrapper.clip_grad.max_norm'})(old, values)
+
+
 # order matters: lengths before schedules, since a cosine schedule ends with the training
 _OLD: dict[str, Callable[[Any, dict], Moves]] = {
     'total_epochs': _total_epochs, 'total_iters': _total_iters, 'runner': _runner,
@@ -255,6 +266,7 @@ _OLD: dict[str, Callable[[Any, dict], Moves]] = {
     'opencv_num_threads': _single('opencv_num_threads', 'env_cfg.mp_cfg.opencv_num_threads'),
     'mp_start_method': _single('mp_start_method', 'env_cfg.mp_cfg.mp_start_method'),
     'lr_config': _lr_config,
+    'train': _tao_train,
     # what TAO's spec files call the labelling job
     'inference': _table('inference', {
         'ann_path': 'label_cfg.ann_file', 'img_dir': 'label_cfg.img_dir', 'label_dump_path': 'label_cfg.out',

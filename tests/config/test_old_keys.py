@@ -31,6 +31,7 @@ CASES = [  # (old text, dotted new key, value, note)
     ("evaluation = dict(metric=['bbox', 'segm'])", 'val_evaluator.metric', ['bbox', 'segm'], 'val_evaluator.metric'),
     ("evaluation = dict(save_best='bbox_mAP')", 'default_hooks.checkpoint.save_best', 'coco/bbox_mAP', 'save_best'),
     ("dist_params = dict(backend='nccl', port=29501)", 'env_cfg.dist_cfg.port', 29501, 'env_cfg.dist_cfg.port'),
+    ("train = dict(distributed_strategy='fsdp')", 'strategy', 'fsdp', 'train.distributed_strategy is now strategy'),
     ("dist_params = dict(backend='gloo')", 'env_cfg.dist_cfg.backend', 'gloo', 'env_cfg.dist_cfg.backend'),
     (
         'optimizer = dict(lr=0.01)',
@@ -209,3 +210,13 @@ def test_without_equivalent(values, message):
 )
 def test_policies(old, expected):
     assert param_schedulers(old, length=12, by_epoch=True) == expected
+
+
+@pytest.mark.parametrize('train', [3, dict(batch_size=4)])
+def test_a_helper_variable_named_train_stays(train):
+    assert rename_old_keys(dict(train=train)) == (dict(train=train), [])
+
+
+def test_other_keys_of_taos_train_are_named():
+    with pytest.raises(ValueError, match=r'train\.num_gpus is an old key .* distributed_strategy'):
+        rename_old_keys(dict(train=dict(distributed_strategy='ddp', num_gpus=8)))

@@ -27,7 +27,6 @@ from maskforge.checkpoints import (
     unwrap,
     without_names,
 )
-from maskforge.checkpoints.sharded_checkpoint import save_sharded
 from maskforge.layers.lora import build_model, merge_lora
 from maskforge.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS, SCOPE, VISUALIZERS
 
@@ -423,8 +422,7 @@ class Runner(_Runner):
                                         schedulers=save_param_scheduler)
         checkpoint['random_state'] = random_state
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        if not self.strategy.checkpoint_suffix:
-            save_sharded(*self.strategy.take_apart(checkpoint), f'{out_dir}/{filename}')
+        if self.strategy.save_in_parts(checkpoint, f'{out_dir}/{filename}'):
             return
         checkpoint = self.strategy.gather(checkpoint)
         if not is_main_process():

@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
-from maskforge.checkpoints.sharded_checkpoint import take_apart
+from maskforge.checkpoints.sharded_checkpoint import save_sharded, take_apart
 from maskforge.engine.model_preparation import to_device
 from maskforge.engine.training_state import plain
 from maskforge.registry import STRATEGIES
@@ -167,11 +167,14 @@ class FSDP2Strategy(Strategy):
         """Checkpoints in parts are folders."""
         return '' if self.gathers and self.checkpoint == 'sharded' else '.pth'
 
-    def take_apart(self, checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def save_in_parts(self, checkpoint: dict[str, Any], folder: str) -> bool:
         """See :class:`Strategy`."""
+        if self.checkpoint_suffix:
+            return False
         pieces: dict[str, Tensor] = {}
         index = take_apart(checkpoint, own_piece, pieces)
-        return plain(index), plain(pieces)
+        save_sharded(plain(index), plain(pieces), folder)
+        return True
 
     @contextmanager
     def evaluation(self, model: nn.Module) -> Iterator[None]:

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 
 class Strategy:
@@ -39,9 +39,9 @@ class Strategy:
         """Return the checkpoint with whole tensors on the main process; all processes call this if it gathers."""
         return checkpoint
 
-    def take_apart(self, checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the plain index of a checkpoint in parts and this process's tensors; only without a suffix."""
-        raise NotImplementedError
+    def save_in_parts(self, checkpoint: dict[str, Any], folder: str) -> bool:
+        """Let each process write what it holds; False where the main process is to write all."""
+        return False
 
     @contextmanager
     def evaluation(self, model: nn.Module) -> Iterator[None]:

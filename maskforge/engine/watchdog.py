@@ -122,6 +122,10 @@ class Watchdog:
         except Exception as error:
             self._report(error)
             raise
+        except SystemExit as leaving:
+            if isinstance(leaving.code, int) and leaving.code > 128:  # all ranks leave together after a signal
+                self.note('', self._state[1])
+            raise
         self.note('', self._state[1])
 
     def _report(self, error: Exception) -> None:
@@ -136,6 +140,8 @@ class Watchdog:
             else:
                 self._failing = True
                 self._board.say('verdict', text)
+                if self.rank == 0:  # it may keep the store: the others hear the verdict first
+                    time.sleep(2 * self.interval)
         except RuntimeError:  # the store has gone with the process that kept it; the thread finds out as well
             if is_echo(error):
                 time.sleep(self.lost_after + 5 * self.interval)

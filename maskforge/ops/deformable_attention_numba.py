@@ -26,6 +26,8 @@ from .task_threads import run_tasks
 TILE = 64
 # sums over channels may be reordered, or they would not run on vectors; infinities and NaNs stay what they are
 OPTIONS = dict(nogil=True, error_model='numpy', fastmath={'reassoc', 'contract', 'nsz'})
+# beyond lies what is no number; isfinite() is a sum, which the reordering drops
+HUGE = 1e38
 # an index of this type is never negative, which saves numba's test for one
 _at = np.uintp
 
@@ -75,8 +77,8 @@ def _corners(place, shares, sizes, first_row, heads, rows, parts):
                 rows[found + 2], parts[found + 2] = below + left * heads, at_bottom * at_left
                 rows[found + 3], parts[found + 3] = below + right * heads, at_bottom * at_right
                 found += 4
-            elif not math.isfinite(x + y):
-                _fill(rows, parts, found, first_row, x - x + y - y)
+            elif not abs(x) + abs(y) < HUGE:
+                _fill(rows, parts, found, first_row, real(math.nan))  # a network that diverged must show
                 found += 4
     _fill(rows, parts, found, first_row, real(0))
     return found
@@ -146,7 +148,7 @@ def _sample_backward(value, x, y, weight, height, width, first_row, heads, gradi
     one, half, zero = real(1), real(0.5), real(0)
     x, y = x * real(width) - half, y * real(height) - half
     if not (x > -one and y > -one and x < real(width) and y < real(height)):
-        nothing = zero if math.isfinite(x + y) else x - x + y - y
+        nothing = zero if abs(x) + abs(y) < HUGE else real(math.nan)
         return nothing, nothing, nothing
     left, right, has_left, has_right, at_left, at_right = _between(x, width, one)
     top, bottom, has_top, has_bottom, at_top, at_bottom = _between(y, height, one)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from maskforge.ops.deformable_attention import IMPLEMENTATIONS as IMPLEMENTATIONS_BY_NAME
 from maskforge.ops.deformable_attention import attention_implementation, multi_scale_deformable_attention
+from maskforge.ops.fused_attention import INSTALLED
 from maskforge.ops.sampled_attention import bilinear_gather
 
-IMPLEMENTATIONS = ('grid_sample', 'gather')
+IMPLEMENTATIONS = ('grid_sample', 'gather', *(['numba'] if INSTALLED['numba'] else []))
 
 
 def inputs(shapes, *, batch=2, heads=2, channels=3, queries=4, points=2, dtype=torch.float32, seed=0):

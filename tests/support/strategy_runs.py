@@ -61,8 +61,10 @@ def _deformable_detr(drawn: Any, work_dir: Path) -> dict:
 
 def _mask2former(drawn: Any, work_dir: Path) -> dict:
     from tiny_mask2former import tiny_mask2former_config
+    # eps: the clipped gradients of some sampling offsets are about 1e-8, of which Adam would make whole steps, and of
+    # their last bits as well
     return tiny_mask2former_config(drawn, work_dir, 'panoptic', model=dict(enc_layers=2), optim_wrapper=dict(
-        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05), clip_grad=dict(max_norm=0.01),
+        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05, eps=1e-6), clip_grad=dict(max_norm=0.01),
         paramwise_cfg=dict(norm_decay_mult=0., custom_keys=dict(backbone=dict(lr_mult=0.1)))))
 
 
@@ -196,8 +198,8 @@ def emulate(family: str, folder: Path, world_size: int) -> dict[str, Tensor]:
     runner = Runner.from_cfg(family_config(family, _data(folder), folder / 'emulated'))
     model = runner.model
     model.load_state_dict(records[0]['first'])
-    loop, wrapper = runner.train_loop, runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.optim_wrapper = wrapper
+    _ = runner.train_loop
+    runner.optim_wrapper = wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     schedules = runner.build_param_scheduler(runner.param_schedulers)
     wrapper.initialize_count_status(model, 0, ITERATIONS)
     model.train()
@@ -217,14 +219,11 @@ def emulate(family: str, folder: Path, world_size: int) -> dict[str, Tensor]:
             wrapper.zero_grad()
             for step, own in zip(steps, buffers):
                 (_loss(model, step, own, keep=True) / world_size).backward()
-            if wrapper.clipping:
-                wrapper._clip_grad()
-            wrapper.step_alone() if hasattr(wrapper, 'step_alone') else wrapper.optimizer.step()
+            wrapper.step()
             for schedule in schedules:
                 schedule.step()
             if hasattr(model, 'update_teacher'):
                 model.update_teacher()
-    del loop
     return {name: value.detach() for name, value in model.named_parameters()}
 
 

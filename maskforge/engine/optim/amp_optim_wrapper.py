@@ -63,6 +63,7 @@ class AmpOptimWrapper(OptimWrapper):
 
     def step(self, **kwargs) -> None:
         """Update, unless gradients overflowed; then only the scale falls."""
+        self._drop_unused()
         self.loss_scaler.unscale_(self.optimizer)
         if self.clipping:
             self._clip_grad()

@@ -13,6 +13,7 @@ from maskforge.engine.strategies.sharded_tensors import is_sharded, sharded_like
 from maskforge.registry import OPTIM_WRAPPERS
 
 from .gradient_clipping import GradientClipping
+from .unused_parameters import drop_zero_gradients
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -30,6 +31,9 @@ class OptimWrapper(_OptimWrapper):
             over its own length.
         clip_grad: see :class:`GradientClipping`.
 
+    Attributes:
+        unused_get_zeros: the model gives a gradient of zero to what a step does not use.
+
     Raises:
         ValueError: a count below 1, or an optimizer that needs a closure (LBFGS).
     """
@@ -43,7 +47,17 @@ class OptimWrapper(_OptimWrapper):
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.clipping = GradientClipping(clip_grad)
         self.clip_grad_kwargs = self.clipping  # MMEngine's methods ask for its truth value
+        self.unused_get_zeros = False
         self._configured: list[dict[str, Any]] | None = None
+
+    def step(self, **kwargs: Any) -> None:
+        """Update; what a model gave zeros for, because the step has not used it, stays as it is."""
+        self._drop_unused()
+        super().step(**kwargs)
+
+    def _drop_unused(self) -> None:
+        if self.unused_get_zeros:
+            drop_zero_gradients(self._parameters())
 
     def _clip_grad(self) -> None:
         norm = self.clipping(self._parameters())

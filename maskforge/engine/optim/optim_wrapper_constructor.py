@@ -64,7 +64,9 @@ class DefaultOptimWrapperConstructor:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError('No parameter of the model requires a gradient: everything is frozen, or it has none.')
         wrapper = {'type': 'OptimWrapper', **self.optim_wrapper_cfg}
-        return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=OPTIMIZERS.build(config)))
+        built = OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=OPTIMIZERS.build(config)))
+        built.unused_get_zeros = getattr(model, 'unused_get_zeros', False)
+        return built
 
     def parameter_options(self, rules: ParameterRules, name: str, module: nn.Module, model: nn.Module) -> dict:
         """Options of the group that the parameter ``name`` of ``module`` goes to; subclasses add their rules here."""

@@ -44,9 +44,9 @@ class SAM2(BaseModel):
     Losses are scalars: ``loss_mask``, ``loss_dice``, ``loss_iou``, ``loss_class``, whose sum is the official core
     loss, and ``unweighted_...``, the same terms without weights and gradients, for logs.
 
-    A step leaves some parameters without gradient: which ones depends on its prompts. In a single process the optimizer
-    passes over them, as the official one does. With several, they get a gradient of zero: the steps then need no
-    ``find_unused_parameters``, but momentum and weight decay act on them.
+    A step leaves some parameters without gradient: which ones depends on its prompts. With several processes they get
+    a gradient of zero, so that steps need no ``find_unused_parameters``. The optimizer passes over what no process has
+    used, as the official one does (``unused_get_zeros``).
 
     Args:
         network: settings of :class:`~maskforge.models.sam2.network.SAM2Network`.
@@ -70,6 +70,7 @@ class SAM2(BaseModel):
 
     # what every step runs equally often in all processes, see FSDP2Strategy
     sharded_parts = ('network.image_encoder',)
+    unused_get_zeros = True
 
     def __init__(self, network: Mapping[str, Any], *, prompts: Mapping[str, Any] | None = None,
                  loss: Mapping[str, Any] | None = None, freeze_image_encoder: bool = False,

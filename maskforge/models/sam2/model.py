@@ -69,7 +69,7 @@ class SAM2(BaseModel):
     """
 
     # what every step runs equally often in all processes, see FSDP2Strategy
-    sharded_parts = ('network.image_encoder',)
+    sharded_parts = ('network.image_encoder.trunk',)
     unused_get_zeros = True
 
     def __init__(self, network: Mapping[str, Any], *, prompts: Mapping[str, Any] | None = None,

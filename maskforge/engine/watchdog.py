@@ -7,7 +7,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,11 +17,10 @@ import torch.distributed as torch_dist
 from mmengine.dist import get_rank, get_world_size
 
 from .heartbeats import Beat, HeartbeatBoard
+from .lost_ranks import find_lost, find_stuck
 
 #: exit code of the processes that end because another one died or hung (EX_TEMPFAIL of sysexits.h: try again)
 LOST_RANK_EXIT = 75
-#: the phase between two training steps
-LOADING = 'loading of data'
 
 _DEFAULTS = dict(timeout=600., long_timeout=3600., lost_after=20.)
 _LONG_SILENCE = 10  # parsing a large file, for example, may hold the interpreter for minutes
@@ -161,8 +160,18 @@ class Watchdog:
             except RuntimeError as error:
                 misses += 1
                 verdict = self._without_store(error) if misses * self.interval > min(6., self.lost_after) else None
+            except Exception as error:  # a mistake of ours must not end a run
+                self._retire(error)
+                return
             if verdict:
                 self._end(verdict)
+
+    def _retire(self, error: Exception) -> None:
+        self.logger.warning(f'the watchdog ends, a process that hangs will not be named: {error!r}')
+        with suppress(RuntimeError):
+            self._own.phase = ''
+            self._own.number += 1
+            self._board.publish(self._own)
 
     def _look_round(self, step: float) -> str | None:
         """One beat; returns the reason to end, if there is one."""
@@ -236,48 +245,6 @@ class Watchdog:
         elif self.rank == 0:  # it may keep the store: the others hear the verdict first
             time.sleep(2 * self.interval)
         os._exit(LOST_RANK_EXIT)
-
-
-# judgement -----------------------------------------------------------------------------------------------------------
-
-
-def find_lost(beats: Mapping[int, Beat], silence: Mapping[int, float], *, limit: float, long_limit: float
-              ) -> str | None:
-    """The message about ranks without a sign of life, None if there are none.
-
-    Args:
-        silence: seconds since the last new beat of each rank.
-        limit, long_limit: seconds that are allowed, in short and in long phases.
-    """
-    lost = [rank for rank, beat in beats.items()
-            if beat.phase and silence[rank] > (long_limit if beat.is_long else limit)]
-    return '; '.join(f'rank {rank} on host {beats[rank].host} has died or is frozen (no sign of life for '
-                     f'{silence[rank]:.0f} s); the last that was seen of it is {beats[rank].describe()}'
-                     for rank in lost) or None
-
-
-def find_stuck(beats: Mapping[int, Beat], *, timeout: float, long_timeout: float) -> str | None:
-    """The message about ranks that stand still and do not merely wait for others, None if all move.
-
-    Of several ranks that stand, those that are not in a collective hold up the rest. If all of them are, they wait for
-    one that still moves, however slowly. Of those that are left, the ones that are furthest behind are named.
-    """
-    active = {rank: beat for rank, beat in beats.items() if beat.phase}
-    limit = long_timeout if any(beat.is_long for beat in active.values()) else timeout
-    if not any(beat.still > limit for beat in active.values()):
-        return None
-    standing = {rank: beat for rank, beat in active.items() if beat.still > 0.8 * limit}
-    guilty = {rank: beat for rank, beat in standing.items() if not beat.waits}
-    if not guilty and len(standing) < len(active):
-        return None
-    guilty = guilty or standing
-    last = min(map(_progress, guilty.values()))
-    return '; '.join(f'rank {rank} on host {beat.host} has not moved since {beat.describe()} for {beat.still:.0f} s'
-                     for rank, beat in guilty.items() if _progress(beat) == last)
-
-
-def _progress(beat: Beat) -> tuple[int, bool]:
-    return beat.iteration, beat.phase != LOADING
 
 
 def is_echo(error: BaseException) -> bool:

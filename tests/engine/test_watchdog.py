@@ -8,7 +8,8 @@ import torch
 from torch import distributed
 
 from maskforge.engine.heartbeats import Beat
-from maskforge.engine.watchdog import find_lost, find_stuck, is_echo, place, watchdog_settings
+from maskforge.engine.lost_ranks import find_lost, find_stuck
+from maskforge.engine.watchdog import is_echo, place, watchdog_settings
 
 
 def beat(host='a', phase='training step', iteration=7, **more):

@@ -3,7 +3,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from maskforge.engine.watchdog import LOADING
+from maskforge.engine.lost_ranks import LOADING
 
 
 class WatchdogHook(Hook):

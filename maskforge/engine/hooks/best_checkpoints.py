@@ -47,7 +47,8 @@ class BestCheckpoints:
             path = hub.get_info(f'best_ckpt{self._suffix(key)}')
             if score is not None:
                 self._scores[key] = float(score)
-            if path is not None:
+            # a kill after the old best was removed and before that was noted leaves a name without a file
+            if path is not None and (folder / Path(path).name).exists():
                 self._paths[key] = folder / Path(path).name
 
     def _resolve_auto(self, key: str) -> None:

@@ -126,6 +126,22 @@ def test_best_of_a_resumed_run(make_runner):
     assert not any(name.startswith(('best_mAP_epoch_3', 'best_mAP_epoch_4')) for name in names(second.work_dir))
 
 
+def test_a_kill_between_two_bests_costs_neither_the_run_nor_a_file(make_runner):
+    """The old best is removed, the new one there, and nothing has noted it yet."""
+    options = dict(interval=1, save_best='mAP', published_keys=['state_dict'])
+    first = make_runner(CheckpointHook(**options), epochs=2)
+    first.metrics = scores(0.2, 0.5)
+    first.train()
+    folder = Path(first.work_dir)
+    (folder / 'validation_state.json').unlink()
+    second = make_runner(CheckpointHook(**options), epochs=3)
+    second.message_hub.update_info_dict(load_checkpoint(folder / 'epoch_2.pth')['message_hub'])
+    second.epoch, second.iter, second._resume = 2, 6, True
+    second.metrics = scores(0.1)
+    second.train()
+    assert {'best_mAP_epoch_2.pth', 'epoch_3.pth'} <= set(names(folder))
+
+
 def test_resume_knows_what_the_validation_after_the_checkpoint_changed(make_runner):
     def build(**options):
         runner = make_runner(CheckpointHook(interval=1), EarlyStoppingHook('val_loss', patience=3, min_delta=0.0),

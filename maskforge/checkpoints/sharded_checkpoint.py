@@ -120,9 +120,14 @@ def load_sharded(folder: str | os.PathLike, map_location: Any = 'cpu') -> dict[s
     """Read a checkpoint in parts as one, with whole tensors; any process may call this by itself.
 
     Raises:
+        FileNotFoundError: another folder.
         ValueError: a file is missing or torn; the message names it.
     """
     folder = Path(folder)
+    if not is_sharded_checkpoint(folder):
+        found = sorted(path.name for path in folder.iterdir())[:8]
+        raise FileNotFoundError(f'{folder} is a folder, and not one of a checkpoint in parts; in it are '
+                                f'{", ".join(found) or "no files"}.')
     if not (folder / INDEX).is_file():
         raise ValueError(f'checkpoint {folder} is torn: {INDEX} is missing. Use an older checkpoint.')
     head = load_checkpoint(folder / INDEX, map_location)

@@ -55,7 +55,7 @@ def export_config(args: argparse.Namespace) -> 'Config':
         FileNotFoundError: the checkpoint does not exist.
     """
     cfg = load_run_config(args)
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
+    if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg.resume, cfg.load_from = False, args.checkpoint
     names = ('onnx_file', 'opset_version', 'input_height', 'input_width', 'input_channel', 'exporter', 'on_cpu',

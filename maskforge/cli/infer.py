@@ -139,7 +139,7 @@ def _model(args: argparse.Namespace) -> Any:
         raise ValueError(f'--cfg-options change a config, but {args.model} is a model file; give the config and '
                          f'--weights {args.model}')
     if not label.is_config(args.model):
-        if not Path(args.model).is_file():
+        if not Path(args.model).exists():
             raise FileNotFoundError(f'model {args.model} does not exist')
         return args.model
     from maskforge.config import load_config

@@ -102,7 +102,7 @@ def load_label_model(args: argparse.Namespace) -> 'tuple[Config, str | None]':
 
 
 def _existing(weights: str) -> str:
-    if '://' not in weights and not Path(weights).is_file():
+    if '://' not in weights and not Path(weights).exists():
         raise FileNotFoundError(f'checkpoint {weights} does not exist')
     return weights
 

@@ -50,7 +50,7 @@ def test_config(args: argparse.Namespace) -> 'Config':
         ValueError: flags that the config or the kind of file cannot follow.
     """
     cfg = load_run_config(args)
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
+    if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if cfg.get(key) is None:

@@ -117,7 +117,7 @@ def _latest(work_dir: str) -> Path | None:
 
 
 def _existing(file: str, flag: str) -> str:
-    if '://' not in file and not Path(file).is_file():
+    if '://' not in file and not Path(file).exists():
         raise FileNotFoundError(f'{flag} {file}: the file does not exist')
     return file
 

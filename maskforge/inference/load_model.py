@@ -48,7 +48,7 @@ def load_model(source: str | Path | Config, *, weights: str | Path | None = None
             raise ValueError(f'{source} holds its own weights; weights={weights} cannot be loaded into an ONNX file.')
         return OnnxModel(source).eval(), None
     checkpoint: Mapping[str, Any]
-    if suffix in CHECKPOINT_SUFFIXES:
+    if suffix in CHECKPOINT_SUFFIXES or (not isinstance(source, Config) and Path(str(source)).is_dir()):
         if weights is not None:
             raise ValueError(f'{source} is a checkpoint, and so is weights={weights}; give the config and one of them.')
         weights, checkpoint = source, load_checkpoint(source)

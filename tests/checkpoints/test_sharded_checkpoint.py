@@ -73,6 +73,9 @@ def test_what_is_missing_or_torn_is_named(tmp_path):
 
 def test_other_folders_are_no_checkpoints(tmp_path):
     assert not is_sharded_checkpoint(tmp_path) and not is_whole(tmp_path)
+    (tmp_path / 'notes.txt').touch()
+    with pytest.raises(FileNotFoundError, match=r'not one of a checkpoint in parts; in it are notes\.txt'):
+        load_checkpoint(tmp_path)
     save_checkpoint(dict(meta={}), tmp_path / 'index.pth')
     with pytest.raises(ValueError, match='no index of a sharded checkpoint'):
         load_checkpoint(tmp_path)

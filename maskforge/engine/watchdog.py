@@ -210,7 +210,9 @@ class Watchdog:
         lost = find_lost(beats, self._silence, limit=limit, long_limit=limit if echo else limit * _LONG_SILENCE)
         if lost is None and echo and self._echo_age > self.lost_after:
             lost = echo
-        return lost or find_stuck(beats, timeout=self.timeout, long_timeout=self.long_timeout)
+        if lost or self.rank != 0:  # who holds up whom is seen only by the one that looks at all
+            return lost
+        return find_stuck(beats, timeout=self.timeout, long_timeout=self.long_timeout)
 
     def _without_store(self, error: RuntimeError) -> str | None:
         """What it means that the store is out of reach: rank 0 keeps it, or torchrun."""

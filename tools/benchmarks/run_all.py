@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ('import_time', 'data_loading', 'evaluation_time', 'mask_rcnn_step', 'deformable_detr', 'mean_field')
+NAMES = ('import_time', 'data_loading', 'evaluation_time', 'mask_rcnn_step', 'deformable_detr',
+         'deformable_attention', 'mean_field')
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from mmengine.config import Config as _Config
 
 from .config import Config
 from .config_file import read_config_file, read_text
+from .forms import wrong_forms
 from .keys import BUILTIN_HOOKS, DEFAULT_HOOKS
 from .old_keys import OLD_KEYS, rename_old_keys
 from .options import merge_dicts, merge_options, parse_options
@@ -36,9 +37,11 @@ def load_config(path: str | Path, *, options: Sequence[str] = ()) -> Config:
     file = find_config(path)
     origin = None if _is_lazy(file) else read_config_file(file)
     values = _read_lazy(file) if origin is None else unshared(origin.merged)
+    _refuse_wrong_forms(values, path)
     refuse_secret_options(options)
     given = parse_options(options)
     values, given, notes = _apply_options(values, given)
+    _refuse_wrong_forms(values, path)
     _settle(values, notes)
     for note in dict.fromkeys(notes):
         _note(f'{path}: {note}')
@@ -58,6 +61,11 @@ def unshared(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(unshared(item) for item in value)
     return value
+
+
+def _refuse_wrong_forms(values: dict, path: str | Path) -> None:
+    for problem in wrong_forms(values):
+        raise ValueError(f'{path}: {problem}')
 
 
 def _apply_options(values: dict, given: dict[str, Any]) -> tuple[dict, dict[str, Any], list[str]]:

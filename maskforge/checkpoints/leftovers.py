@@ -1,9 +1,11 @@
 """What writers leave behind that were killed while they wrote."""
 import os
 import re
+import shutil
 from pathlib import Path
 
 _UNFINISHED = re.compile(r'\.(?:epoch_|iter_|best_).*\.(?:pth|safetensors)\.(?:\w{8}\.tmp|link)')
+_UNFINISHED_PARTS = re.compile(r'\.(?:epoch_|iter_|best_).*\.(?:parts|link)')
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[str]:
@@ -16,4 +18,7 @@ def remove_leftovers(folder: str | os.PathLike) -> list[str]:
     found = [path for path in Path(folder).iterdir() if _UNFINISHED.fullmatch(path.name) and path.is_file()]
     for path in found:
         path.unlink(missing_ok=True)
-    return sorted(path.name for path in found)
+    folders = [path for path in Path(folder).iterdir() if _UNFINISHED_PARTS.fullmatch(path.name) and path.is_dir()]
+    for path in folders:
+        shutil.rmtree(path, ignore_errors=True)
+    return sorted(path.name for path in [*found, *folders])

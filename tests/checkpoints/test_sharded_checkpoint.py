@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from maskforge.checkpoints import find_latest, is_whole, load_checkpoint, save_checkpoint, write_last_checkpoint
+from maskforge.checkpoints.leftovers import remove_leftovers
 from maskforge.checkpoints.sharded_checkpoint import divide_checkpoint, is_sharded_checkpoint, save_sharded, take_apart
 from maskforge.cli.convert_checkpoint import main
 
@@ -89,6 +90,14 @@ def test_the_newest_may_be_a_folder(tmp_path):
     assert find_latest(tmp_path) == newest
     (newest / 'part_0_of_2.pth').unlink()
     assert find_latest(tmp_path) == tmp_path / 'iter_1.pth'
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    divide_checkpoint(checkpoint(), tmp_path / 'iter_3', 2)
+    (tmp_path / 'iter_3').rename(tmp_path / '.iter_3.parts')
+    (tmp_path / '.git.link').mkdir()
+    assert remove_leftovers(tmp_path) == ['.iter_3.parts']
+    assert [path.name for path in tmp_path.iterdir()] == ['.git.link']
 
 
 def test_remote_places_take_whole_checkpoints():

@@ -39,12 +39,12 @@ class SavJson:
             frames = data[key]
             if data.get('fps') is not None:
                 ann_every = _frames_per_annotation(data['fps'], frames_fps, path)
+        need = f'{path}: a list of frames is needed, each a list of RLEs or null'
         if not isinstance(frames, list):
-            raise ValueError(f"{path}: the frames ('masklet' or 'masks', or the whole file) are a "
-                             f'{type(frames).__name__}; a list is needed, with a list of RLEs or null for each frame.')
+            raise ValueError(f"{need}; 'masklet' (or 'masks', or the whole file) is a {type(frames).__name__}.")
         for place, frame in enumerate(frames):
             if not (frame is None or isinstance(frame, list)):
-                raise ValueError(f'{path}: annotation {place} is {frame!r:.60}; a list of RLEs, or null, is needed.')
+                raise ValueError(f'{need}; frame {place} of them is {frame!r:.60}.')
         counts = {len(frame) for frame in frames if frame is not None}
         if len(counts) > 1:
             raise ValueError(f'{path}: frames have different numbers of objects ({sorted(counts)}); each needs one '

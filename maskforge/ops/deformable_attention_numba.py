@@ -181,7 +181,7 @@ def forward(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Ten
     """The sum over samples, (B, Q, H * D); ``sizes`` are height and width of level after level."""
     images, queries, heads = locations.shape[:3]
     arrays, table = _arrays(value, locations, weights), _table(sizes)
-    found = torch.empty(images, queries, heads * value.shape[3], dtype=_exact(value))
+    found = torch.empty(images, queries, heads * value.shape[3], dtype=_exact(value), device=value.device)
     if found.numel():
         rows = found.view(-1, value.shape[3]).numpy()
         run_tasks(lambda first, last: _forward(*arrays, table, rows, images, heads, first, last),
@@ -194,7 +194,8 @@ def backward(gradient: Tensor, value: Tensor, sizes: Sequence[int], locations: T
     """The gradients of value, locations and weights from that of the result, each in its tensor's dtype."""
     images, heads = locations.shape[0], locations.shape[2]
     arrays, table = _arrays(value, locations, weights), _table(sizes)
-    results = [torch.zeros(like.shape, dtype=_exact(value)) for like in (value, locations, weights)]
+    results = [torch.zeros(like.shape, dtype=_exact(value), device=value.device)
+               for like in (value, locations, weights)]
     if gradient.numel():
         outer = _rows(gradient, value.shape[3], _exact(value))
         targets = [found.view(array.shape).numpy() for found, array in zip(results, arrays)]

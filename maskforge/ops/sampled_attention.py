@@ -64,8 +64,10 @@ def _like(tensor: Tensor, value: int) -> Tensor:
 
 
 def by_grid_sample(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Deformable attention, (B, Q, H * D), by PyTorch's own sampling."""
     return _sample_by_levels(_grid_sample, value, level_shapes, locations, weights)
 
 
 def by_gather(value: Tensor, level_shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Deformable attention, (B, Q, H * D), by gathers: for ONNX below opset 16, and deterministic on the GPU."""
     return _sample_by_levels(bilinear_gather, value, level_shapes, locations, weights)

@@ -3,6 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .arguments import add_key_file
 from .errors import run_verb
 
 
@@ -15,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('checkpoint', metavar='IN', help='a file, or the folder of a checkpoint in parts')
     parser.add_argument('out', metavar='OUT', help='the file to write (.pth), or the folder if --parts is given')
     parser.add_argument('--parts', type=int, metavar='N', help='write a folder with this many parts')
+    add_key_file(parser, writes='written files')
     return parser
 
 

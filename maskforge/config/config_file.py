@@ -21,6 +21,7 @@ from .finding import did_you_mean
 from .keys import VARIABLES_COMMENT
 from .options import merge_dicts
 from .packages import OWN_PACKAGE, find_config
+from .secret import SECRET_KEYS
 
 _ENVIRONMENT = re.compile(r'\{\{[\'"]?\s*\$(\w+)\s*:\s*(\S*?)\s*[\'"]?\}\}')
 _BASE_NAME = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
@@ -126,6 +127,7 @@ def _parse(path: Path, text: str) -> ast.Module:
         raise ValueError(f'{path} cannot be read as Python: {error or type(error).__name__}') from None
     except SyntaxError as error:
         line = (error.text or '').strip()
+        line = next((f'{key} ...' for key in SECRET_KEYS if key in line), line)
         raise ValueError(f'{path}:{error.lineno}: syntax error: {error.msg}: {line}') from None
 
 

@@ -15,6 +15,7 @@ from maskforge.checkpoints import (
     load_checkpoint,
     publish,
     save_checkpoint,
+    save_weights,
     write_atomically,
     write_last_checkpoint,
 )
@@ -155,6 +156,25 @@ def test_safetensors(model, tmp_path):
     (tmp_path / 'w.safetensors').write_bytes(b'nonsense')
     with pytest.raises(ValueError, match='torn or no safetensors'):
         load_checkpoint(tmp_path / 'w.safetensors')
+
+
+def test_safetensors_that_are_cut_off(model, tmp_path):
+    path = save_weights(model.state_dict(), tmp_path / 'w.safetensors')
+    assert is_whole(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not is_whole(path)
+
+
+def test_files_without_sums_are_read(tmp_path):
+    """torch.serialization.set_crc32_options(False) writes zeros in their place."""
+    if not hasattr(torch.serialization, 'set_crc32_options'):
+        pytest.skip('this torch always writes sums')
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save_checkpoint(dict(w=torch.ones(3)), tmp_path / 'w.pth')
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert is_whole(path) and load_checkpoint(path)['w'].tolist() == [1, 1, 1]
 
 
 def test_find_latest_passes_over_a_torn_file(checkpoint, tmp_path, engine_log):

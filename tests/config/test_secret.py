@@ -41,6 +41,13 @@ def test_no_key_is_no_secret():
     assert 'encryption_key = None' in Config(dict(encryption_key=None)).pretty_text
 
 
+def test_a_typing_error_in_its_line(tmp_path):
+    (tmp_path / 'a.py').write_text(f"encryption_key = '{KEY}\n")
+    with pytest.raises(ValueError, match=r'a\.py:1: syntax error: .*: encryption_key \.\.\.$') as caught:
+        load_config(tmp_path / 'a.py')
+    assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize('option', [f'encryption_key={KEY}', f'encryption_key=[{KEY}', f' encryption_key={KEY}'])
 def test_not_on_a_command_line(path, option):
     with pytest.raises(ValueError, match='--key-file FILE or the environment variable MASKFORGE_KEY') as caught:

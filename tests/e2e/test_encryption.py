@@ -1,9 +1,12 @@
 """The commands with a key: what they write is encrypted, and the key is in no file, no output, no list of processes."""
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from commands import ROOT, TOY, environment
 
@@ -29,7 +32,6 @@ def run(*command, expected=0, **env) -> str:
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**env))
     shown: list[str] = []
     deadline = time.time() + 600
-    import threading
     output: list[str] = []
     reader = threading.Thread(target=lambda: output.append(process.stdout.read()))
     reader.start()
@@ -66,7 +68,7 @@ def test_from_training_to_prediction(tmp_path):
     run('export', TOY, best, '--work-dir', tmp_path / 'export', '--onnx-file', onnx, *keyed)
     assert is_encrypted(onnx)
     run('test', TOY, onnx, '--work-dir', tmp_path / 'test_onnx', *keyed)
-    picture = next((ROOT / 'tests').rglob('*.jpg'), None) or _picture(tmp_path)
+    picture = _picture(tmp_path)
     for number, model in enumerate((best, onnx)):
         run('infer', model, picture, '--out-dir', tmp_path / f'predictions_{number}', *keyed)
     assert 'was encrypted with another key' in run('infer', onnx, picture, '--out-dir', tmp_path / 'no', expected=2,
@@ -82,8 +84,6 @@ def test_from_training_to_prediction(tmp_path):
 
 
 def _picture(folder: Path) -> Path:
-    import cv2
-    import numpy as np
     path = folder / 'picture.png'
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     return path

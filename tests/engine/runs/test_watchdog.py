@@ -50,7 +50,7 @@ SCRIPT = textwrap.dedent('''
             return super().__getitem__(index)
 
     cfg = toy.toy_config(sys.argv[2], launcher='pytorch', env_cfg=dict(
-        dist_cfg=dict(backend='gloo'), watchdog=dict(timeout=3, long_timeout=6, lost_after=3)))
+        dist_cfg=dict(backend='gloo'), watchdog=dict(timeout=4, long_timeout=8, lost_after=8)))
     cfg['train_dataloader']['dataset']['type'] = 'SleepingDataset'
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Faults())

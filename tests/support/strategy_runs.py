@@ -38,7 +38,8 @@ def family_config(family: str, drawn: Any, work_dir: Path, *, iterations: int = 
         param_scheduler=[dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=10)],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=half, by_epoch=False),
                            logger=dict(type='LoggerHook', interval=1000)))
-    return {**config, **changes}
+    start = Path(work_dir).parent / 'start.pth'
+    return {**config, **(dict(load_from=str(start)) if start.is_file() else {}), **changes}
 
 
 def _mask_rcnn(drawn: Any, work_dir: Path) -> dict:
@@ -61,10 +62,8 @@ def _deformable_detr(drawn: Any, work_dir: Path) -> dict:
 
 def _mask2former(drawn: Any, work_dir: Path) -> dict:
     from tiny_mask2former import tiny_mask2former_config
-    # eps: the clipped gradients of some sampling offsets are about 1e-8, of which Adam would make whole steps, and of
-    # their last bits as well
     return tiny_mask2former_config(drawn, work_dir, 'panoptic', model=dict(enc_layers=2), optim_wrapper=dict(
-        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05, eps=1e-6), clip_grad=dict(max_norm=0.01),
+        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05), clip_grad=dict(max_norm=0.01),
         paramwise_cfg=dict(norm_decay_mult=0., custom_keys=dict(backbone=dict(lr_mult=0.1)))))
 
 
@@ -302,17 +301,34 @@ def state_differences(one: dict, other: dict) -> tuple[float, float]:
             difference(one['optimizer']['state'], other['optimizer']['state']))
 
 
-def prepare(folder: Path) -> None:
-    """Draw the pictures and note where they are."""
+def prepare(folder: Path, family: str) -> None:
+    """Draw the pictures and note where they are; write the weights to start from.
+
+    Sampling points of deformable attention start in the middle of pixels, where bilinear weights have a kink: the last
+    bit of a sum would decide about a gradient. The start moves them off.
+    """
+    from maskforge.checkpoints import save_checkpoint
+    from maskforge.layers.lora import build_model
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'shapes.pickle').write_bytes(pickle.dumps(drawn_shapes(folder)))
+    drawn = drawn_shapes(folder)
+    (folder / 'shapes.pickle').write_bytes(pickle.dumps(drawn))
+    if family not in ('deformable_detr', 'mask2former'):
+        return
+    torch.manual_seed(0)
+    model = build_model(family_config(family, drawn, folder)['model'])
+    model.init_weights()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if 'sampling_offsets' in name:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'start.pth')
 
 
 def compare(family: str, world_size: int, folder: Path | None = None, *, strategies: Sequence[str] = STRATEGIES,
             pairs: Sequence[str] = ()) -> dict[str, tuple[float, float]]:
     """Train a family and return, by run, the largest differences of (weights, optimizer state) from DDP's."""
     folder = folder or Path(tempfile.mkdtemp())
-    prepare(folder)
+    prepare(folder, family)
     run_group(world_size, folder, family, *(f'train:{name}' for name in strategies), *(f'cross:{p}' for p in pairs))
     reference = load(folder, 'ddp')
     runs = [*strategies[1:], *(pair.replace('>', '_') for pair in pairs)]

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from maskforge.engine.model_preparation import to_device
+
 
 class Strategy:
     """Base of the strategies; by itself it trains in every process alone.
@@ -27,7 +29,7 @@ class Strategy:
             wrapper_cfg: ``model_wrapper_cfg`` of the config.
             distributed: a launcher has started this process.
         """
-        raise NotImplementedError
+        return to_device(model, distributed=distributed, sync_bn=None)
 
     def prepare(self, runner) -> None:
         """Called before a training, before its optimizer is built."""

@@ -88,4 +88,7 @@ def test_strategies_of_users():
     class Mine(Strategy):
         """Alone."""
 
-    assert isinstance(build_strategy(dict(type=Mine)), Mine)
+    strategy = build_strategy(dict(type=Mine))
+    model = nn.Linear(2, 2)
+    assert isinstance(strategy, Mine) and strategy.wrap(model, None, distributed=False) is model
+    assert not strategy.save_in_parts({}, 'folder')

@@ -1,4 +1,5 @@
 """A toy training on two gloo processes under each strategy: accumulation, moving average, validation, checkpoints."""
+import importlib.util
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import torch
 from interrupted_runs import free_port
 
 from maskforge.checkpoints import is_whole, load_checkpoint
+from maskforge.engine import Runner
 
 TOY = Path(__file__).parents[1] / 'runs' / 'conftest.py'
 SCRIPT = '''
@@ -50,7 +52,8 @@ def runs(tmp_path_factory):
     half = {name: f'{name}/iter_3' + ('' if name == 'parts' else '.pth') for name in names}
     strategies = dict(ddp='ddp', ddp_sharded='ddp_sharded', fsdp=FSDP, parts=SHARDED)
     jobs = {name: dict(strategy=strategy) for name, strategy in strategies.items()}
-    for writer, reader in (('ddp', 'fsdp'), ('fsdp', 'ddp_sharded'), ('ddp_sharded', 'parts'), ('parts', 'ddp')):
+    for writer, reader in (('ddp', 'fsdp'), ('fsdp', 'ddp_sharded'), ('ddp_sharded', 'parts'), ('parts', 'ddp'),
+                           ('fsdp', 'fsdp'), ('ddp_sharded', 'ddp_sharded')):
         jobs[f'{writer}>{reader}'] = dict(strategy=strategies[reader], resume=str(folder / half[writer]))
     jobs['parts again'] = dict(strategy=SHARDED, resume=True, work_dir=str(folder / 'parts'))
     jobs['options'] = dict(strategy=dict(
@@ -98,14 +101,39 @@ def test_checkpoints_continue_under_another_strategy(runs, pair):
     close(load_checkpoint(folder / pair / name), load_checkpoint(folder / 'ddp' / 'iter_8.pth'))
 
 
-def test_checkpoints_of_one_process(runs, tmp_path):
-    """A file and a folder load into one process, with weights that predict alike."""
-    import importlib.util
+@pytest.mark.parametrize('name', ['fsdp', 'ddp_sharded'])
+def test_a_run_continues_exactly(runs, name):
+    folder, _, _ = runs
+    resumed, unbroken = (load_checkpoint(folder / run / 'iter_8.pth') for run in (f'{name}>{name}', name))
+    for key in ('state_dict', 'ema_state_dict'):
+        assert all(torch.equal(resumed[key][part], value) for part, value in unbroken[key].items())
+    torch.testing.assert_close(resumed['optimizer']['state'], unbroken['optimizer']['state'], atol=0, rtol=0)
 
-    from maskforge.engine import Runner
+
+@pytest.fixture
+def toy():
     spec = importlib.util.spec_from_file_location('toy_runs', TOY)
-    toy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(toy)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_one_process_continues_what_two_began(runs, toy, tmp_path):
+    folder, _, _ = runs
+    runner = Runner.from_cfg(toy.toy_config(
+        tmp_path, resume=str(folder / 'parts' / 'iter_6'), strategy=SHARDED, train_cfg=dict(
+            type='IterBasedTrainLoop', max_iters=8), optim_wrapper=dict(
+                optimizer=dict(type='AdamW', lr=0.01, eps=1e-3), paramwise_cfg=dict(bias_lr_mult=2.0)),
+        param_scheduler=None, val_dataloader=None, val_cfg=None, val_evaluator=None))
+    runner.train()
+    assert runner.iter == 8
+    text = next(tmp_path.rglob('*.log')).read_text()
+    assert '2 processes when the checkpoint was written, 1 now' in text
+    assert "strategy='fsdp' in one process: nothing is sharded" in text
+
+
+def test_checkpoints_of_one_process(runs, toy, tmp_path):
+    """A file and a folder load into one process, with weights that predict alike."""
     folder, _, _ = runs
     errors = []
     for source in ('fsdp/iter_8.pth', 'parts/iter_8', 'ddp/iter_8.pth'):

@@ -64,11 +64,11 @@ def test_from_training_to_prediction(tmp_path):
     assert 'no key to read it with' in run('test', TOY, best, '--work-dir', tmp_path / 'no', expected=2)
 
     run('test', TOY, best, '--work-dir', tmp_path / 'test', *keyed)
-    onnx = tmp_path / 'model.onnx'
-    run('export', TOY, best, '--work-dir', tmp_path / 'export', '--onnx-file', onnx, *keyed)
+    onnx, picture = tmp_path / 'model.onnx', _picture(tmp_path)
+    run('export', TOY, best, '--work-dir', tmp_path / 'export', '--onnx-file', onnx, '--check-images', picture,
+        *keyed)
     assert is_encrypted(onnx)
     run('test', TOY, onnx, '--work-dir', tmp_path / 'test_onnx', *keyed)
-    picture = _picture(tmp_path)
     for number, model in enumerate((best, onnx)):
         run('infer', model, picture, '--out-dir', tmp_path / f'predictions_{number}', *keyed)
     assert 'was encrypted with another key' in run('infer', onnx, picture, '--out-dir', tmp_path / 'no', expected=2,

@@ -305,22 +305,25 @@ def prepare(folder: Path, family: str) -> None:
     """Draw the pictures and note where they are; write the weights to start from.
 
     Sampling points of deformable attention start in the middle of pixels, where bilinear weights have a kink: the last
-    bit of a sum would decide about a gradient. The start moves them off.
+    bit of a sum would decide about a gradient. The start moves them off. Much of a fresh SAM 2 is zero, behind which
+    gradients are so small that Adam makes whole steps of their last bits: nothing is zero at the start.
     """
     from maskforge.checkpoints import save_checkpoint
     from maskforge.layers.lora import build_model
     folder.mkdir(parents=True, exist_ok=True)
     drawn = drawn_shapes(folder)
     (folder / 'shapes.pickle').write_bytes(pickle.dumps(drawn))
-    if family not in ('deformable_detr', 'mask2former'):
+    moved = dict(deformable_detr=('sampling_offsets', 0.1), mask2former=('sampling_offsets', 0.1), sam2=('', 0.05))
+    if family not in moved:
         return
+    part, amount = moved[family]
     torch.manual_seed(0)
     model = build_model(family_config(family, drawn, folder)['model'])
     model.init_weights()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if 'sampling_offsets' in name:
-                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+            if part in name:
+                parameter.add_(torch.randn_like(parameter), alpha=amount)
     save_checkpoint(dict(state_dict=model.state_dict()), folder / 'start.pth')
 
 
@@ -350,7 +353,8 @@ def main() -> None:
         name, _, argument = job.partition(':')
         globals()[name](family, Path(folder), rank, argument)
         torch_dist.barrier()
-    torch_dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads may abort an interpreter that takes its time to end
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tiny_mask2former import draw_all, tiny_mask2former_config
 from toy_configs import shrink
 from toy_data import draw_data_for
 
@@ -11,24 +12,34 @@ from maskforge.config import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FAMILIES = ['mask_rcnn/mask-rcnn_r50_fpn_1x_coco', 'deformable_detr/deformable-detr_r50_16xb2-50e_coco',
-            'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic', 'mal/mal_vit-deit-s16_8xb4-10e_coco',
-            'sam2/sam2.1_hiera-b+_sa1b-sav']
+FAMILIES = ['mask_rcnn/mask-rcnn_r50_fpn_1x_coco', 'deformable_detr/deformable-detr_r50_16xb2-50e_coco', 'mask2former',
+            'mal/mal_vit-deit-s16_8xb4-10e_coco', 'sam2/sam2.1_hiera-b+_sa1b-sav']
+
+
+def toy_config(name, data):
+    """A shipped config at toy size on drawn data; Mask2Former's metric needs more than that."""
+    if name == 'mask2former':
+        return Config(tiny_mask2former_config(draw_all(data), data, 'panoptic'))
+    cfg = load_config(ROOT / 'configs' / f'{name}.py')
+    draw_data_for(cfg, data)
+    shrink(cfg, data)
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        if 'ann_file' in evaluator:
+            evaluator.ann_file = str(data / 'annotations.json')
+    if cfg.model.type == 'SAM2':
+        cfg.train_dataloader.batch_sampler.phases_per_epoch = 1
+    return cfg
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FAMILIES, ids=lambda name: name.split('/')[0])
 def test_families(name, tmp_path, capsys):
-    cfg = load_config(ROOT / 'configs' / f'{name}.py')
     data = tmp_path / 'data'
     data.mkdir()
-    draw_data_for(cfg, data)
-    shrink(cfg, data)
+    cfg = toy_config(name, data)
     cfg.load_from, cfg.work_dir = None, str(tmp_path / 'runs' / 'toy')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
-    if cfg.model.type == 'SAM2':
-        cfg.train_dataloader.batch_sampler.phases_per_epoch = 1
     assert dry_run(cfg) == 0
     output = capsys.readouterr().out
     for mode in ('train', 'val', 'test'):

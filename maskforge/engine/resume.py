@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from .data_loading import reseed
-from .random_state import capture_random_state
+from .random_state import capture_random_state, private_randomness, restore_random_state
 from .structure_check import REMEDY, check_structure
 from .training_state import restore_message_hub
 
@@ -64,6 +64,9 @@ def _check(checkpoint: Mapping[str, Any], filename: str) -> None:
         own.pop('cuda', None)
         check_structure(states, [own] * max(len(states), 1) if isinstance(states, list) else [],
                         where=f'{filename}: random_state', optional=False)
+        with named_part(filename, 'random_state'), private_randomness():
+            for state in states:
+                restore_random_state(state)
 
 
 def _check_optimizer(state: Any, wrapper: Any, where: str) -> None:

@@ -98,7 +98,8 @@ class CheckpointHook(Hook):
         if dist.is_main_process() and (left := remove_leftovers(folder)):
             runner.logger.warning(f'removed {", ".join(left)} from {folder}: a run was killed while it wrote')
         self.record = ValidationRecord(folder)
-        self._kept = [step for step in runner.message_hub.get_info('keep_ckpt_ids', []) if isinstance(step, int)]
+        kept = runner.message_hub.get_info('keep_ckpt_ids', [])
+        self._kept = [step for step in kept if isinstance(step, int)] if isinstance(kept, (list, tuple)) else []
         # what the run continues from: the newest checkpoint of this folder, or a file anywhere
         self.record.load(until=runner.iter, source=getattr(runner, '_found', None) or runner._load_from)
         self.record.restore(runner)

@@ -10,7 +10,7 @@ from maskforge.checkpoints import load_checkpoint
 #: what depends on the clock, the folder and the machine, not on the training
 _TIMES = ('time', 'data_time', 'memory', 'eta')
 _IGNORED_META = {'time', 'experiment_name', 'cfg'}
-_IGNORED_INFO = {'last_ckpt', 'keep_ckpt_ids', 'cfg', 'experiment_name', 'eta'}
+_IGNORED_INFO = {'last_ckpt', 'keep_ckpt_ids', 'cfg', 'experiment_name', 'eta', 'mmengine_version'}
 
 
 def checkpoint_differences(first: str | Path, second: str | Path) -> list[str]:

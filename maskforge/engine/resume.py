@@ -57,7 +57,10 @@ def _check(checkpoint: Mapping[str, Any], filename: str) -> None:
     """Refuse values of other kinds than a run stores, before anything is restored."""
     counters = dict(epoch=0, iter=0, seed=0, world_size=1, batch_over_all_ranks=1,
                     position=dict(validation_pending=False, iters_per_epoch=1, passes=0, batch=0))
-    check_structure(checkpoint.get('meta') or {}, counters, where=f'{filename}: meta')
+    meta = checkpoint.get('meta') or {}
+    check_structure(meta, counters, where=f'{filename}: meta')
+    if 'iter' in meta and 'optimizer' in checkpoint:
+        check_structure(meta, dict(epoch=0), where=f'{filename}: meta', optional=False)
     states = checkpoint.get('random_state')
     if states is not None:
         own = capture_random_state()
@@ -70,20 +73,29 @@ def _check(checkpoint: Mapping[str, Any], filename: str) -> None:
 
 
 def _check_optimizer(state: Any, wrapper: Any, where: str) -> None:
-    own = wrapper.state_dict()
-    check_structure(state, own, where=where)
-    if not isinstance(state, Mapping) or 'param_groups' not in state:
+    """Refuse an optimizer's state that would fail in the middle of a step; settings that it lacks become our own."""
+    check_structure(state, {}, where=where)
+    if 'param_groups' not in state or not hasattr(wrapper, 'optimizer'):
         return  # several optimizers by name
+    groups = wrapper.optimizer.param_groups
+    check_structure(state['param_groups'], [], where=f'{where}.param_groups')
     for number, group in enumerate(state['param_groups']):
-        for key in ('params', 'lr'):
-            if key not in group:
-                raise ValueError(f"{where}.param_groups.{number} has no '{key}'. {REMEDY}")
+        place = f'{where}.param_groups.{number}'
+        check_structure(group, dict(params=[], lr=0.), where=place, optional=False)
+        own = groups[number] if number < len(groups) else {}
+        own = {key: value for key, value in own.items() if key not in ('params', 'param_names')}
+        check_structure(group, own, where=place)
+        for key, value in own.items():  # an older PyTorch had fewer settings
+            group.setdefault(key, value)
     first: dict[str, Any] = {}
-    for index, entry in (state.get('state') or {}).items():
+    check_structure(state.get('state'), {}, where=f'{where}.state')
+    for index, entry in state['state'].items():
+        check_structure(entry, {}, where=f'{where}.state.{index}')
         for key, value in entry.items():  # what one parameter has, all have
-            check_structure(value, first.setdefault(key, value), where=f'{where}.state.{index}.{key}')
             if not isinstance(value, (Tensor, Number, type(None))):
                 raise ValueError(f'{where}.state.{index}.{key} is {value!r:.60}, but a tensor belongs there. {REMEDY}')
+            if value is not None:
+                check_structure(value, first.setdefault(key, value), where=f'{where}.state.{index}.{key}')
 
 
 @contextmanager

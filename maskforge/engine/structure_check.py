@@ -39,9 +39,9 @@ REMEDY = 'The file is damaged or was changed: continue from an earlier checkpoin
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, (Tensor, np.ndarray)):
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
         return 'a tensor'
-    if isinstance(value, (Number, np.generic)):
+    if isinstance(value, (Number, np.generic, Tensor, np.ndarray)):  # tensors without a shape stand for numbers
         return 'a number'
     if isinstance(value, Mapping):
         return 'a dict'

@@ -22,7 +22,7 @@ from .lost_ranks import find_lost, find_stuck
 #: exit code of the processes that end because another one died or hung (EX_TEMPFAIL of sysexits.h: try again)
 LOST_RANK_EXIT = 75
 
-_DEFAULTS = dict(timeout=600., long_timeout=3600., lost_after=20.)
+_DEFAULTS = dict(timeout=600., long_timeout=3600., lost_after=60.)
 _LONG_SILENCE = 10  # parsing a large file, for example, may hold the interpreter for minutes
 _GRACE = 10.  # seconds in which a failing process may print its own traceback
 _TORCH = str(Path(torch.__file__).parent) + os.sep

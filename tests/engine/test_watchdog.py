@@ -64,7 +64,7 @@ def test_the_place_is_in_the_message():
 
 
 @pytest.mark.parametrize(('config', 'expected'), [
-    (None, dict(timeout=600, long_timeout=3600, lost_after=20)), (False, None), (True, dict(timeout=600)),
+    (None, dict(timeout=600, long_timeout=3600, lost_after=60)), (False, None), (True, dict(timeout=600)),
     (dict(timeout=60), dict(timeout=60, long_timeout=3600))])
 def test_settings(config, expected):
     found = watchdog_settings(config)

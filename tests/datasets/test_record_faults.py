@@ -76,7 +76,8 @@ def test_a_fault_that_stays_ends_a_run_that_asks_for_it(make, settings):
         make({file: 'raise'}, **settings)[2]
 
 
-@pytest.mark.parametrize(('limit', 'ends'), [(None, False), (2, False), (1, True), (0.25, False), (0.2, True), (0, True)])
+@pytest.mark.parametrize(('limit', 'ends'), [(None, False), (2, False), (1, True), (0.25, False), (0.2, True),
+                                             (0, True)])
 def test_limit(make, limit, ends):
     data = make()
     faults = {_file_of(data, 1): 'raise', _file_of(data, 2): 'raise'}

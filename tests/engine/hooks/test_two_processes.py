@@ -59,7 +59,7 @@ def save_checkpoint(*args, **kwargs):
 
 runner.save_checkpoint = save_checkpoint
 try:
-    CheckpointHook()._write(runner, __import__('pathlib').Path(folder) / 'epoch_1.pth', {})
+    CheckpointHook()._write(runner, __import__('pathlib').Path(folder) / 'epoch_1.pth', {}, lambda: None)
 except OSError as error:
     print(f'rank {rank}: {error}', flush=True)
 distributed.destroy_process_group()

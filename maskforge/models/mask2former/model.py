@@ -60,7 +60,7 @@ class Mask2Former(BaseModel):
     """
 
     # what every step runs equally often in all processes, see FSDP2Strategy
-    sharded_parts = ('backbone', 'pixel_decoder', 'decoder')
+    sharded_parts = ('backbone', 'pixel_decoder', 'decoder.layers')
 
     def __init__(self, backbone: Mapping, *, num_classes: int, mode: str | Sequence[str] = 'panoptic',
                  num_queries: int = 100, hidden_dim: int = 256, nheads: int = 8, enc_layers: int = 6,

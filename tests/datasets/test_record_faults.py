@@ -140,7 +140,7 @@ def test_settings(settings, message):
 
 def test_deadlines():
     start = time.monotonic()
-    with pytest.raises(TimeoutError, match='longer than 0.05 s'), deadline(0.05):
+    with pytest.raises(TimeoutError, match='longer than'), deadline(0.05):
         time.sleep(20)
     assert time.monotonic() - start < 10
     with deadline(0.05):

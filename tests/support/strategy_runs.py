@@ -56,7 +56,7 @@ def _mask_rcnn(drawn: Any, work_dir: Path) -> dict:
 def _deformable_detr(drawn: Any, work_dir: Path) -> dict:
     from tiny_detr import tiny_detr_config
     return tiny_detr_config(drawn, work_dir, model=dict(dropout_ratio=0., enc_layers=2), optim_wrapper=dict(
-        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4), clip_grad=dict(max_norm=0.1),
+        optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4, eps=1e-6), clip_grad=dict(max_norm=0.1),
         paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))))
 
 

@@ -54,7 +54,8 @@ class ValidationRecord:
         self._states[str(runner.iter)] = dict(
             runtime_info={key: value for key, value in runner.message_hub.runtime_info.items()
                           if key.startswith(_PREFIXES) and isinstance(value, (int, float, str, list, dict))},
-            param_schedulers=[schedule.state_dict() for schedule in _plateau_schedules(runner)])
+            param_schedulers=[schedule.state_dict() for schedule in _plateau_schedules(runner)],
+            scalars=_newest_scalars(runner.message_hub))
         self._states = dict(list(self._states.items())[-_KEPT:])
         if dist.is_main_process():
             write_atomically(self.path, lambda stream: stream.write(json.dumps(self._states, indent=1).encode()))
@@ -65,8 +66,22 @@ class ValidationRecord:
         if state is None:
             return
         runner.message_hub.update_info_dict(state['runtime_info'])
+        for key, (value, count, length) in state.get('scalars', {}).items():
+            known = runner.message_hub.log_scalars.get(key)
+            if known is None or len(known.data[0]) < length:  # the checkpoint is from before the validation
+                runner.message_hub.update_scalar(key, value, count)
         for schedule, stored in zip(_plateau_schedules(runner), state['param_schedulers']):
             schedule.load_state_dict(stored)
+
+
+def _newest_scalars(hub: Any) -> dict[str, tuple[float, int, int]]:
+    """Of every metric of the validation: its newest value, its count, and how many there are."""
+    found = {}
+    for key, history in hub.log_scalars.items():
+        values, counts = history.data
+        if key.startswith('val/') and len(values):
+            found[key] = float(values[-1]), int(counts[-1]), len(values)
+    return found
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ Compiled code is kept in numba's cache: beside this file, in the user's cache fo
 Shapes inside the kernels: value (B * S * H, D), locations (B * Q * H, L * P * 2), weights (B * Q * H, L * P), result
 (B * Q * H, D), sizes (L, 3) int64: height, width, first token.
 """
+import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -120,61 +121,62 @@ def _forward(value, locations, weights, sizes, found, images, heads, first, last
                         + at_e * e[channel] + at_f * f[channel] + at_g * g[channel] + at_h * h[channel])
 
 
-@_compiled
+@functools.cache
 @no_type_check
-def _backward(value, locations, weights, sizes, gradient, of_value, of_locations, of_weights, images, heads, first,
-              last):
-    """Tasks ``first`` to ``last`` of the gradients; ``of_...`` start with zeros."""
-    queries, points = len(gradient) // (images * heads), weights.shape[1] // len(sizes)
-    for task in range(first, last):
-        level, head, image = task % len(sizes), task // len(sizes) % heads, task // (len(sizes) * heads)
-        height, width, start = sizes[level, 0], sizes[level, 1], sizes[level, 2]
-        first_row = image * (len(value) // images) + head + start * heads
-        for query in range(queries):
-            here = _at((image * queries + query) * heads + head)
-            for sample in range(level * points, level * points + points):
-                of_x, of_y, of_weight = _sample_backward(
-                    value, locations[here, _at(2 * sample)], locations[here, _at(2 * sample + 1)],
-                    weights[here, _at(sample)], height, width, first_row, heads, gradient[here], of_value)
-                of_locations[here, _at(2 * sample)], of_locations[here, _at(2 * sample + 1)] = of_x, of_y
-                of_weights[here, _at(sample)] = of_weight
+def _backward_kernel(channels):
+    """The backward pass for one number of channels: a loop of known length takes the widest vectors.
 
-
-@_compiled
-@no_type_check
-def _sample_backward(value, x, y, weight, height, width, first_row, heads, gradient, of_value):
-    """Gradients of one sample's x, y and weight; those of its four corners are added to ``of_value``."""
-    real, channels = value.dtype.type, value.shape[1]
-    one, half, zero = real(1), real(0.5), real(0)
-    x, y = x * real(width) - half, y * real(height) - half
-    if not (x > -one and y > -one and x < real(width) and y < real(height)):
-        nothing = zero if abs(x) + abs(y) < HUGE else real(math.nan)
-        return nothing, nothing, nothing
-    left, right, has_left, has_right, at_left, at_right = _between(x, width, one)
-    top, bottom, has_top, has_bottom, at_top, at_bottom = _between(y, height, one)
-    above, below = first_row + top * width * heads, first_row + bottom * width * heads
-    rows = (_at(above + left * heads), _at(above + right * heads), _at(below + left * heads),
-            _at(below + right * heads))
-    a, b, c, d = value[rows[0]], value[rows[1]], value[rows[2]], value[rows[3]]
-    of_a = of_b = of_c = of_d = zero
-    for channel in range(channels):
-        of_a += gradient[channel] * a[channel]
-        of_b += gradient[channel] * b[channel]
-        of_c += gradient[channel] * c[channel]
-        of_d += gradient[channel] * d[channel]
-    a, b, c, d = of_value[rows[0]], of_value[rows[1]], of_value[rows[2]], of_value[rows[3]]
-    at_a, at_b = weight * at_top * at_left, weight * at_top * at_right
-    at_c, at_d = weight * at_bottom * at_left, weight * at_bottom * at_right
-    # one after the other: at a border two of them are the same row
-    for channel in range(channels):
-        a[channel] += at_a * gradient[channel]
-        b[channel] += at_b * gradient[channel]
-        c[channel] += at_c * gradient[channel]
-        d[channel] += at_d * gradient[channel]
-    upper, lower = at_left * of_a + at_right * of_b, at_left * of_c + at_right * of_d
-    of_x = at_top * (has_right * of_b - has_left * of_a) + at_bottom * (has_right * of_d - has_left * of_c)
-    of_y = has_bottom * lower - has_top * upper
-    return weight * real(width) * of_x, weight * real(height) * of_y, at_top * upper + at_bottom * lower
+    One function, because numba's cache knows no others by which this one would be made.
+    """
+    @_compiled
+    def backward(value, locations, weights, sizes, gradient, of_value, of_locations, of_weights, images, heads, first,
+                 last):
+        """Tasks ``first`` to ``last`` of the gradients; ``of_...`` start with zeros."""
+        queries, points = len(gradient) // (images * heads), weights.shape[1] // len(sizes)
+        real = value.dtype.type
+        one, half = real(1), real(0.5)
+        for task in range(first, last):
+            level, head, image = task % len(sizes), task // len(sizes) % heads, task // (len(sizes) * heads)
+            height, width, start = sizes[level, 0], sizes[level, 1], sizes[level, 2]
+            first_row = image * (len(value) // images) + head + start * heads
+            for n in range(queries * points):
+                here = _at((image * queries + n // points) * heads + head)
+                outer, sample = gradient[here], level * points + n % points
+                x = locations[here, _at(2 * sample)] * real(width) - half
+                y = locations[here, _at(2 * sample + 1)] * real(height) - half
+                if not (x > -one and y > -one and x < real(width) and y < real(height)):
+                    if not abs(x) + abs(y) < HUGE:
+                        of_locations[here, _at(2 * sample)] = of_locations[here, _at(2 * sample + 1)] = real(math.nan)
+                        of_weights[here, _at(sample)] = real(math.nan)
+                    continue
+                left, right, has_left, has_right, at_left, at_right = _between(x, width, one)
+                top, bottom, has_top, has_bottom, at_top, at_bottom = _between(y, height, one)
+                above, below = first_row + top * width * heads, first_row + bottom * width * heads
+                row_a, row_b = _at(above + left * heads), _at(above + right * heads)
+                row_c, row_d = _at(below + left * heads), _at(below + right * heads)
+                a, b, c, d = value[row_a], value[row_b], value[row_c], value[row_d]
+                of_a = of_b = of_c = of_d = real(0)
+                for channel in range(channels):
+                    of_a += outer[channel] * a[channel]
+                    of_b += outer[channel] * b[channel]
+                    of_c += outer[channel] * c[channel]
+                    of_d += outer[channel] * d[channel]
+                a, b, c, d, weight = (of_value[row_a], of_value[row_b], of_value[row_c], of_value[row_d],
+                                      weights[here, _at(sample)])
+                at_a, at_b = weight * at_top * at_left, weight * at_top * at_right
+                at_c, at_d = weight * at_bottom * at_left, weight * at_bottom * at_right
+                # one after the other: at a border two of them are the same row
+                for channel in range(channels):
+                    a[channel] += at_a * outer[channel]
+                    b[channel] += at_b * outer[channel]
+                    c[channel] += at_c * outer[channel]
+                    d[channel] += at_d * outer[channel]
+                upper, lower = at_left * of_a + at_right * of_b, at_left * of_c + at_right * of_d
+                of_x = at_top * (has_right * of_b - has_left * of_a) + at_bottom * (has_right * of_d - has_left * of_c)
+                of_locations[here, _at(2 * sample)] = weight * real(width) * of_x
+                of_locations[here, _at(2 * sample + 1)] = weight * real(height) * (has_bottom * lower - has_top * upper)
+                of_weights[here, _at(sample)] = at_top * upper + at_bottom * lower
+    return backward
 
 
 def forward(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
@@ -199,7 +201,8 @@ def backward(gradient: Tensor, value: Tensor, sizes: Sequence[int], locations: T
     if gradient.numel():
         outer = _rows(gradient, value.shape[3], _exact(value))
         targets = [found.view(array.shape).numpy() for found, array in zip(results, arrays)]
-        run_tasks(lambda first, last: _backward(*arrays, table, outer, *targets, images, heads, first, last),
+        kernel = _backward_kernel(value.shape[3])
+        run_tasks(lambda first, last: kernel(*arrays, table, outer, *targets, images, heads, first, last),
                   images * heads * len(table))
     return tuple(found.to(like.dtype) for found, like in zip(results, (value, locations, weights)))
 

@@ -7,13 +7,14 @@ _DICTS = (
     'model', 'data_preprocessor', 'tta_model', '*_dataloader', '*_dataloader.dataset', '*_dataloader.sampler',
     '*_dataloader.batch_sampler', 'optim_wrapper', 'optim_wrapper.optimizer', 'default_hooks', 'default_hooks.*',
     'env_cfg', 'env_cfg.*_cfg', 'randomness', 'auto_scale_lr', 'train_cfg', 'val_cfg', 'test_cfg', 'visualizer',
-    'log_processor', 'export_cfg', 'label_cfg', 'model_wrapper_cfg', 'strategy', 'custom_imports')
+    'log_processor', 'export_cfg', 'label_cfg', 'model_wrapper_cfg', 'custom_imports')
 _NUMBERS = (
     '*_dataloader.batch_size', '*_dataloader.num_workers', 'train_cfg.max_epochs', 'train_cfg.max_iters',
     'train_cfg.val_interval', 'train_cfg.val_begin', 'default_hooks.*.interval', 'auto_scale_lr.base_batch_size',
     'optim_wrapper.accumulative_counts')
 _DICTS_OR_LISTS = ('custom_hooks', 'param_scheduler', '*_evaluator', 'tta_pipeline')
 _LISTS = ('custom_hooks',)
+_DICTS_OR_TEXTS = ('strategy',)
 _TEXTS = ('work_dir', 'load_from', 'default_scope', 'log_level', 'launcher', 'experiment_name', 'runner_type')
 
 
@@ -41,7 +42,8 @@ def _nodes(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _need(key: str) -> tuple[str, ...] | None:
     for patterns, need in ((_LISTS, ('a list of dicts',)), (_DICTS_OR_LISTS, ('a dict', 'a list of dicts')),
-                           (_NUMBERS, ('a number',)), (_TEXTS, ('a text',)), (_DICTS, ('a dict',))):
+                           (_NUMBERS, ('a number',)), (_TEXTS, ('a text',)), (_DICTS_OR_TEXTS, ('a dict', 'a text')),
+                           (_DICTS, ('a dict',))):
         if any(fnmatchcase(key, pattern) and key.count('.') == pattern.count('.') for pattern in patterns):
             return need
     return None

@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import torch
 
@@ -87,7 +89,10 @@ def kernels_work(name: str, device: str, dtype: torch.dtype, channels: int) -> b
 @functools.cache
 def _try_kernels(name: str, device: str, dtype: torch.dtype, channels: int) -> bool:
     try:
-        error = _difference(name, device, dtype, channels)
+        # in a thread of its own no autocast, inference mode, or hook on saved tensors of the caller is in the way
+        with ThreadPoolExecutor(1) as fresh:
+            index = torch.cuda.current_device() if device == 'cuda' else None  # a new thread begins at device 0
+            error = fresh.submit(_difference_there, index, name, device, dtype, channels).result()
     except torch.OutOfMemoryError:
         raise
     except Exception as problem:  # compilers fail in many ways
@@ -98,7 +103,11 @@ def _try_kernels(name: str, device: str, dtype: torch.dtype, channels: int) -> b
     return not error
 
 
-@torch.inference_mode(False)
+def _difference_there(index: int | None, *args) -> str:
+    with nullcontext() if index is None else torch.cuda.device(index):
+        return _difference(*args)
+
+
 def _difference(name: str, device: str, dtype: torch.dtype, channels: int) -> str:
     """What differs from grid sampling, in the result or a gradient of an example; empty if nothing does."""
     shapes, exact = ((2, 3), (1, 2)), torch.promote_types(dtype, torch.float32)
@@ -107,14 +116,13 @@ def _difference(name: str, device: str, dtype: torch.dtype, channels: int) -> st
     locations = torch.arange(48, device=device, dtype=exact).cos().view(1, 3, 2, 2, 2, 2) * 0.7 + 0.5
     weights = torch.arange(24, device=device, dtype=exact).cos().view(1, 3, 2, 2, 2).to(dtype)
     inputs = [tensor.requires_grad_() for tensor in (value, locations, weights)]
-    with torch.enable_grad(), torch.autocast(device, enabled=False):
-        wanted = by_grid_sample(value, shapes, locations, weights)
-        gradient = wanted.detach() + 1
-        wanted = [wanted, *torch.autograd.grad(wanted, inputs, gradient)]
-        sizes, kernels = [side for shape in shapes for side in shape], _kernels(name)
-        value, locations, weights = (tensor.detach() for tensor in inputs)
-        found = [kernels.forward(value, sizes, locations, weights),
-                 *kernels.backward(gradient, value, sizes, locations, weights)]
+    wanted = by_grid_sample(value, shapes, locations, weights)
+    gradient = wanted.detach() + 1
+    wanted = [wanted, *torch.autograd.grad(wanted, inputs, gradient)]
+    sizes, kernels = [side for shape in shapes for side in shape], _kernels(name)
+    value, locations, weights = (tensor.detach() for tensor in inputs)
+    found = [kernels.forward(value, sizes, locations, weights),
+             *kernels.backward(gradient, value, sizes, locations, weights)]
     errors = [(one - other).abs().max() / other.abs().max() for one, other in zip(found, wanted)]
     worst = torch.stack([error.to(exact) for error in errors]).max().item()
     # not (worst < ...) rather than (worst > ...): it may be NaN

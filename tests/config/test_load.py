@@ -72,7 +72,7 @@ def test_environment(write, monkeypatch):
         ("_base_ = 'nopackage::x.py'\n", FileNotFoundError, 'package nopackage is not installed'),
         ("x = '{{$MF_UNSET:}}'\n", ValueError, 'environment variable MF_UNSET is not set'),
         ("custom_imports = dict(imports=['no_such_module_mf'])\n", ImportError, "module 'no_such_module_mf' cannot be"),
-        ("custom_imports = ['x']\n", ValueError, 'custom_imports must be dict'),
+        ("custom_imports = ['x']\n", ValueError, r"custom_imports is \['x'\]; a dict is needed"),
     ],
 )
 def test_errors(write, text, error, message):

@@ -204,7 +204,7 @@ def test_sampler_needs_boxes():
 def said(monkeypatch):
     """What was logged, as one text."""
     lines = []
-    for module in ('base_det_dataset', 'box_crop'):
+    for module in ('record_faults', 'box_crop'):
         monkeypatch.setattr(f'maskforge.datasets.{module}.print_log', lambda text, *_, **__: lines.append(text))
     return lines
 

@@ -31,7 +31,8 @@ def count(mode, **variables):
 
 
 def test_a_second_step_touches_no_new_pages():
-    (done, kept), (_, mapped) = count('reuse'), count('plain')
+    # the process to compare with maps every tensor; how much glibc does so by itself depends on what ran before
+    (done, kept), (_, mapped) = count('reuse'), count('plain', MALLOC_MMAP_THRESHOLD_='131072')
     assert done == 1 and kept * 10 < mapped
 
 

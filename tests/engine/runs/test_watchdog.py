@@ -50,7 +50,7 @@ SCRIPT = textwrap.dedent('''
             return super().__getitem__(index)
 
     cfg = toy.toy_config(sys.argv[2], launcher='pytorch', env_cfg=dict(
-        dist_cfg=dict(backend='gloo'), watchdog=dict(timeout=4, long_timeout=8, lost_after=8)))
+        dist_cfg=dict(backend='gloo'), watchdog=dict(timeout=15, long_timeout=25, lost_after=20)))
     cfg['train_dataloader']['dataset']['type'] = 'SleepingDataset'
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Faults())
@@ -82,7 +82,11 @@ def start(tmp_path, toy_source):
     return run
 
 
-SLOW = [
+# seconds decide here, which a busy machine stretches: judgement alone is in tests/engine/test_watchdog.py
+pytestmark = pytest.mark.slow
+
+FAULTS = [
+    ('kill step', 1, (75, -9), 'rank 1 on host {host} has died or is frozen'),
     ('kill step', 0, (-9, 75), 'rank 0 on host {host} has died; the last that was seen of it is iteration'),
     ('stop step', 1, (75, -9), 'rank 1 on host {host} has died or is frozen'),
     ('raise step', 1, (75, 1),
@@ -94,15 +98,13 @@ SLOW = [
 ]
 
 
-@pytest.mark.parametrize(('fault', 'victim', 'codes', 'message'), [
-    ('kill step', 1, (75, -9), 'rank 1 on host {host} has died or is frozen'),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)])
+@pytest.mark.parametrize(('fault', 'victim', 'codes', 'message'), FAULTS)
 def test_the_others_end_and_say_why(start, tmp_path, fault, victim, codes, message):
     found, outputs, seconds = start(fault, victim)
     output = outputs[1 - victim]
     assert tuple(found) == codes, outputs
     assert message.format(host=socket.gethostname()) in output
-    assert seconds < 60
+    assert seconds < 100
     assert '[told by rank' in output
     stacks = list(tmp_path.rglob(f'watchdog_rank_{1 - victim}.txt'))
     assert len(stacks) == 1 and 'most recent call first' in stacks[0].read_text()

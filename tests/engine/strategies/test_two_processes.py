@@ -13,6 +13,8 @@ from interrupted_runs import free_port
 from maskforge.checkpoints import is_whole, load_checkpoint
 from maskforge.engine import Runner
 
+pytestmark = pytest.mark.slow
+
 TOY = Path(__file__).parents[1] / 'runs' / 'conftest.py'
 SCRIPT = '''
 import importlib.util, json, sys

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as torch_dist
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import barrier, get_rank, get_world_size
 
 from .heartbeats import Beat, HeartbeatBoard
 from .lost_ranks import find_lost, find_stuck
@@ -103,7 +103,15 @@ class Watchdog:
         self._last: dict[int, Beat] = {}
         self._silence: dict[int, float] = {}
         self._echo_age = 0.
+        self._meet()
         threading.Thread(target=self._run, name='watchdog', daemon=True).start()
+
+    def _meet(self) -> None:
+        """Every process knows of every other before one of them can be lost."""
+        self.note('start', 0, is_long=True)
+        self._beat(0.)
+        barrier()
+        self._last = self._board.read(range(get_world_size()))
 
     # the main thread -------------------------------------------------------------------------------------------------
 
@@ -210,7 +218,7 @@ class Watchdog:
         lost = find_lost(beats, self._silence, limit=limit, long_limit=limit if echo else limit * _LONG_SILENCE)
         if lost is None and echo and self._echo_age > self.lost_after:
             lost = echo
-        if lost or self.rank != 0:  # who holds up whom is seen only by the one that looks at all
+        if lost or echo or self.rank != 0:  # who holds up whom is seen only by the one that looks at all
             return lost
         return find_stuck(beats, timeout=self.timeout, long_timeout=self.long_timeout)
 

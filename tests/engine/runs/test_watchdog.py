@@ -38,6 +38,7 @@ SCRIPT = textwrap.dedent('''
     class Faults(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             if runner.iter == 4:
+                time.sleep(3)  # the last heartbeat is of the loading before this step, a short phase
                 fault('step')
         def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             fault('validation')

@@ -87,8 +87,8 @@ class _Counted:
         self.held.now -= self.size
 
 
-MEASURE = """
-import resource, sys
+MEASURE = r"""
+import re, sys
 sys.path.insert(0, {support!r})
 import torch
 from tiny_clips import ALWAYS, ONE_FRAME, losses_of, tiny_batch, tiny_sam2, total
@@ -96,9 +96,11 @@ torch.set_num_threads(1)
 model = tiny_sam2(prompts=dict(**ALWAYS['clicks'], **ONE_FRAME), objects_per_chunk={chunk},
                   network=dict(image_size=256))
 total(losses_of(model, tiny_batch(1, (1,), side=256))).backward()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# ru_maxrss would begin at what the process that started this one had
+peak = lambda: int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1])
+before = peak()
 total(losses_of(model, tiny_batch(8, ({objects},), side=256))).backward()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak() - before) / 1024)
 """
 
 

@@ -117,8 +117,8 @@ def gather_random_states(model: nn.Module | None = None) -> list[dict[str, Any]]
     """The generators' states of all ranks, in their order; all ranks must call this.
 
     Args:
-        model: one with a generator of its own, the same on all ranks, has ``random_state()``, which returns a plain
-            value, and ``set_random_state(state)``.
+        model: one with a generator of its own has ``random_state()``, which returns a plain value, and
+            ``set_random_state(state)``.
     """
     state = capture_random_state()
     if hasattr(model, 'random_state'):
@@ -127,10 +127,16 @@ def gather_random_states(model: nn.Module | None = None) -> list[dict[str, Any]]
 
 
 def restore_own_random_state(states: list[dict[str, Any]] | None, model: nn.Module | None = None) -> bool:
-    """Put back the model's state and this rank's; False where the checkpoint has none for the rank."""
-    if states and 'model' in states[0] and hasattr(model, 'set_random_state'):
-        model.set_random_state(states[0]['model'])
-    if not states or get_rank() >= len(states):
-        return False
-    restore_random_state(states[get_rank()])
-    return True
+    """Put back this rank's state and the model's; a rank that the checkpoint has none for takes rank 0's of the model.
+
+    Returns:
+        Whether the checkpoint has a state for this rank.
+    """
+    is_own = bool(states) and get_rank() < len(states)
+    # it begins alike on all ranks, but clips of different lengths draw different numbers of times
+    state = states[get_rank() if is_own else 0] if states else {}
+    if 'model' in state and hasattr(model, 'set_random_state'):
+        model.set_random_state(state['model'])
+    if is_own:
+        restore_random_state(state)
+    return is_own

@@ -96,3 +96,16 @@ def test_generator_of_a_model(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert restore_own_random_state(states, torch.nn.Linear(1, 1))
     assert restore_own_random_state(gather_random_states(torch.nn.Linear(1, 1)), Drawing())
+
+
+def test_each_rank_gets_its_own_generator_of_the_model(monkeypatch):
+    """Ranks draw different numbers of times: for clips of other lengths, for example."""
+    models, states = [Drawing(), Drawing()], []
+    for draws, model in enumerate(models):
+        model.generator.random(draws + 1)
+        states += gather_random_states(model)
+    for rank, model in enumerate(models):
+        monkeypatch.setattr('maskforge.engine.training_state.get_rank', lambda rank=rank: rank)
+        other = Drawing()
+        assert restore_own_random_state(states, other)
+        assert other.generator.random() == model.generator.random()

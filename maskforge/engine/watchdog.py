@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as torch_dist
-from mmengine.dist import barrier, get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 
 from .heartbeats import Beat, HeartbeatBoard
 from .lost_ranks import find_lost, find_stuck
@@ -63,13 +63,21 @@ def watched(runner: Any) -> AbstractContextManager:
         return nullcontext()
     if getattr(runner, 'watchdog', None) is None:
         from .hooks.watchdog_hook import WatchdogHook
+        watchdog, problem = None, ''
         try:
-            runner.watchdog = Watchdog(interruption=runner.interruption, logger=runner.logger,
-                                       log_dir=runner.log_dir, **settings)
+            watchdog = Watchdog(interruption=runner.interruption, logger=runner.logger,
+                                log_dir=runner.log_dir, **settings)
         except (RuntimeError, KeyError) as error:
-            runner.logger.warning(f'the processes cannot watch each other, one that hangs will not be named: {error}')
+            problem = f'rank {get_rank()}: {error}'
+        # all or none; and every process knows of every other before one of them can be lost
+        problems = list(filter(None, all_gather_object(problem)))
+        if problems:
+            runner.logger.warning(f'the processes cannot watch each other, one that hangs will not be named: '
+                                  f'{problems[0]}')
             return nullcontext()
-        runner.register_hook(WatchdogHook(runner.watchdog))
+        watchdog.start()
+        runner.watchdog = watchdog
+        runner.register_hook(WatchdogHook(watchdog))
     return runner.watchdog.watching()
 
 
@@ -103,15 +111,13 @@ class Watchdog:
         self._last: dict[int, Beat] = {}
         self._silence: dict[int, float] = {}
         self._echo_age = 0.
-        self._meet()
-        threading.Thread(target=self._run, name='watchdog', daemon=True).start()
-
-    def _meet(self) -> None:
-        """Every process knows of every other before one of them can be lost."""
         self.note('start', 0, is_long=True)
         self._beat(0.)
-        barrier()
+
+    def start(self) -> None:
+        """Begin to look after the others, once all of them have put up their first sign of life."""
         self._last = self._board.read(range(get_world_size()))
+        threading.Thread(target=self._run, name='watchdog', daemon=True).start()
 
     # the main thread -------------------------------------------------------------------------------------------------
 
@@ -140,18 +146,17 @@ class Watchdog:
         phase, iteration, _ = self._state
         text = (f'rank {self.rank} on host {self._own.host} failed after iteration {iteration} ({phase}): '
                 f'{type(error).__name__}: {" ".join(str(error).split())[:400]}')
-        try:
-            if is_echo(error):
+        echoes = is_echo(error)
+        with suppress(RuntimeError):  # the store has gone with the process that kept it; the thread finds out as well
+            if echoes:
                 self._board.say('echo', text)
-                time.sleep(self.lost_after + 5 * self.interval)
             else:
                 self._failing = True
                 self._board.say('verdict', text)
                 if self.rank == 0:  # it may keep the store: the others hear the verdict first
                     time.sleep(2 * self.interval)
-        except RuntimeError:  # the store has gone with the process that kept it; the thread finds out as well
-            if is_echo(error):
-                time.sleep(self.lost_after + 5 * self.interval)
+        if echoes:
+            time.sleep(self.lost_after + 5 * self.interval)
 
     # the thread ------------------------------------------------------------------------------------------------------
 

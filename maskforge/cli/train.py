@@ -88,8 +88,9 @@ def _choose_start(cfg: 'Config', args: argparse.Namespace) -> None:
         raise ValueError('--resume-from continues a run and --load-from starts one with weights: give one of them')
     if len(files) > 1:
         raise ValueError(f'a run continues from one file, got {" and ".join(files)}: give one of them')
-    latest = _latest(cfg.work_dir)
-    if files and ('auto' not in args.resume or latest is None):
+    # to find the latest one, all of it is read
+    latest = None if files and 'auto' not in args.resume else _latest(cfg.work_dir)
+    if files and latest is None:
         cfg.resume, cfg.load_from = True, _existing(files[0], '--resume-from')
         return
     if args.load_from:

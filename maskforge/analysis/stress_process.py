@@ -106,11 +106,9 @@ class StressProcess:
     def family(self) -> list[int]:
         """Process ids of the launcher, the ranks and the loader workers."""
         children: dict[int, list[int]] = {}
-        for entry in Path('/proc').iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                # the name in brackets may hold anything; the fields after it are state and parent
-                parent = int((entry / 'stat').read_text().rpartition(')')[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
+        for entry in filter(str.isdecimal, os.listdir('/proc')):
+            if (parent := _parent(int(entry))) is not None:
+                children.setdefault(parent, []).append(int(entry))
         found = [self._process.pid]
         for pid in found:
             found += children.get(pid, [])
@@ -168,6 +166,7 @@ def _command(pid: int) -> list[str]:
 
 
 def _stat(pid: int) -> list[str]:
+    """State, parent and what follows; the name in brackets before them may hold anything."""
     try:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     except OSError:

@@ -80,14 +80,10 @@ def _in_own_words(error: Exception, loader: DataLoader) -> Exception | None:
                             f'need less.')
     if 'in DataLoader worker process' not in text.partition('\n')[0]:
         return None
-    frames, message = re.findall(r'File "([^"]+)"', text), text.rstrip().splitlines()[-1]
-    ours = frames and frames[-1].startswith(_PACKAGE) and message.startswith(f'{_kind_in(message)}: ')
-    return type(error)(message.partition(': ')[2]) if ours and isinstance(error, (ValueError, OSError)) else None
-
-
-def _kind_in(message: str) -> str:
-    """The name of an exception's class at the beginning of the last line of a traceback."""
-    return message.partition(':')[0]
+    frames = re.findall(r'File "([^"]+)"', text)
+    message = re.match('[^:]*: (.*)', text.rstrip().splitlines()[-1])  # behind the name of the exception's class
+    ours = frames and frames[-1].startswith(_PACKAGE) and message
+    return type(error)(message[1]) if ours and isinstance(error, (ValueError, OSError)) else None
 
 
 @atexit.register

@@ -1,5 +1,6 @@
 """Command-line arguments that several verbs share."""
 import argparse
+from pathlib import Path
 
 
 def add_config(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
@@ -44,6 +45,17 @@ def output_key(args: argparse.Namespace) -> bytes | None:
     if args.decrypt:
         return None
     return read_key_file(args.new_key_file) if args.new_key_file else current_key()
+
+
+def existing_checkpoint(name: str) -> str:
+    """Return the name of a checkpoint: a file, the folder of one in parts, or an address, which is not looked up.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if '://' not in name and not Path(name).exists():
+        raise FileNotFoundError(f'checkpoint {name} does not exist')
+    return name
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,9 @@
 """``maskforge export CFG CKPT``."""
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config, add_key_file, add_work_dir
+from .arguments import add_config, add_key_file, add_work_dir, existing_checkpoint
 from .errors import run_verb
 from .run_config import build_runner, load_run_config, refuse_bad_config
 
@@ -55,8 +54,7 @@ def export_config(args: argparse.Namespace) -> 'Config':
         FileNotFoundError: the checkpoint does not exist.
     """
     cfg = load_run_config(args)
-    if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
-        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
+    existing_checkpoint(args.checkpoint)
     cfg.resume, cfg.load_from = False, args.checkpoint
     names = ('onnx_file', 'opset_version', 'input_height', 'input_width', 'input_channel', 'exporter', 'on_cpu',
              'batch_size', 'dynamic_size', 'check_images', 'check')

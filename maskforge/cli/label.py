@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_key_file, add_options, add_processes
+from .arguments import add_key_file, add_options, add_processes, existing_checkpoint
 from .errors import run_verb
 from .processes import start_processes
 
@@ -97,14 +97,8 @@ def load_label_model(args: argparse.Namespace) -> 'tuple[Config, str | None]':
                              f'--weights {args.model}')
         from maskforge.inference.load_model import checkpoint_config
         weights = args.model
-        cfg = checkpoint_config(_existing(weights))
-    return cfg, _existing(weights)
-
-
-def _existing(weights: str) -> str:
-    if '://' not in weights and not Path(weights).exists():
-        raise FileNotFoundError(f'checkpoint {weights} does not exist')
-    return weights
+        cfg = checkpoint_config(existing_checkpoint(weights))
+    return cfg, existing_checkpoint(weights)
 
 
 def label_settings(args: argparse.Namespace, cfg: 'Config') -> dict[str, Any]:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config, add_key_file, add_processes, add_work_dir
+from .arguments import add_config, add_key_file, add_processes, add_work_dir, existing_checkpoint
 from .errors import run_verb
 from .processes import start_processes
 from .run_config import build_runner, load_run_config, refuse_bad_config
@@ -50,8 +50,7 @@ def test_config(args: argparse.Namespace) -> 'Config':
         ValueError: flags that the config or the kind of file cannot follow.
     """
     cfg = load_run_config(args)
-    if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
-        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
+    existing_checkpoint(args.checkpoint)
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if cfg.get(key) is None:
             raise ValueError(f'{cfg.filename} has no {key}: testing needs test_dataloader, test_cfg and test_evaluator')

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from torch.utils.data import DataLoader
 
 from .data_loading import batch_size_of
+from .optim.inner_wrappers import inner_wrappers
 
 
 def scale_to_batch(optim_wrapper: OptimWrapper, auto_scale_lr: Mapping[str, Any], loader: DataLoader) -> str:
@@ -73,9 +74,8 @@ def machine_count() -> int:
 
 def scale_learning_rates(optim_wrapper: OptimWrapper, factor: float) -> str:
     """Multiply the learning rate of every parameter group; returns 'before -> after' of the distinct rates."""
-    wrappers = list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
     seen: dict[str, None] = {}
-    for wrapper in wrappers:
+    for wrapper in inner_wrappers(optim_wrapper):
         for group in wrapper.optimizer.param_groups:
             before = group['lr']
             group['lr'] = before * factor
@@ -85,5 +85,4 @@ def scale_learning_rates(optim_wrapper: OptimWrapper, factor: float) -> str:
 
 def accumulative_counts(optim_wrapper: OptimWrapper) -> int:
     """Iterations of one update; the largest of several optimizers."""
-    wrappers = list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    return max(int(getattr(wrapper, '_accumulative_counts', 1)) for wrapper in wrappers)
+    return max(int(getattr(wrapper, '_accumulative_counts', 1)) for wrapper in inner_wrappers(optim_wrapper))

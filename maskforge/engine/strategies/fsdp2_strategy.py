@@ -7,11 +7,11 @@ import torch
 from mmengine import dist
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
 from maskforge.checkpoints.sharded_checkpoint import save_sharded, take_apart
 from maskforge.engine.model_preparation import to_device
+from maskforge.engine.optim.inner_wrappers import inner_wrappers
 from maskforge.engine.training_state import plain
 from maskforge.registry import STRATEGIES
 
@@ -152,8 +152,7 @@ class FSDP2Strategy(Strategy):
         """Let the optimizer take the state of whole checkpoints."""
         if not self.gathers:
             return
-        wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-        for wrapper in wrappers:
+        for wrapper in inner_wrappers(optim_wrapper):
             if not getattr(wrapper.optimizer, '_takes_whole_state', False):
                 accept_whole_state(wrapper.optimizer)
                 wrapper.optimizer._takes_whole_state = True

@@ -2,8 +2,8 @@
 from typing import Any
 
 from mmengine import dist
-from mmengine.optim import OptimWrapperDict
 
+from maskforge.engine.optim.inner_wrappers import inner_wrappers
 from maskforge.registry import STRATEGIES
 
 from .ddp_strategy import DDPStrategy
@@ -27,7 +27,6 @@ class ShardedDDPStrategy(DDPStrategy):
         """Deal the optimizer's parameters out to the processes."""
         if not self.gathers:
             return
-        wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-        for wrapper in wrappers:
+        for wrapper in inner_wrappers(optim_wrapper):
             if not isinstance(wrapper.optimizer, ShardedOptimizer):
                 wrapper.optimizer = ShardedOptimizer(wrapper.optimizer)

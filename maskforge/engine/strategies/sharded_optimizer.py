@@ -77,13 +77,7 @@ class ShardedOptimizer(Optimizer):
         """The state of the whole optimizer on rank 0, the own share elsewhere. All processes must call this."""
         own = self.inner.state_dict()['state']
         state = {self._own_indices[place]: entry for place, entry in own.items()}
-        groups, first = [], 0
-        for group in self.param_groups:
-            count = len(group['params'])
-            settings = {key: value for key, value in group.items() if key != 'params'}
-            groups.append(dict(settings, params=list(range(first, first + count))))
-            first += count
-        return dict(state=self._gather(state), param_groups=groups)
+        return dict(state=self._gather(state), param_groups=super().state_dict()['param_groups'])
 
     def _gather(self, state: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
         everyone: list[Any] = [None] * torch_dist.get_world_size()
@@ -113,13 +107,8 @@ class ShardedOptimizer(Optimizer):
             group.update({key: value for key, value in stored.items() if key not in ('params', 'param_names')})
         state = {place: state_dict['state'][index] for place, index in enumerate(self._own_indices)
                  if index in state_dict['state']}
-        groups, first = [], 0
-        for number in self._used:
-            count = len(self._indices(number))
-            settings = {key: value for key, value in self.param_groups[number].items() if key != 'params'}
-            groups.append(dict(settings, params=list(range(first, first + count))))
-            first += count
-        self.inner.load_state_dict(dict(state=state, param_groups=groups))
+        self._follow_groups()
+        self.inner.load_state_dict(dict(state=state, param_groups=self.inner.state_dict()['param_groups']))
         self.state = self.inner.state
 
 

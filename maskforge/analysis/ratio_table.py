@@ -9,24 +9,25 @@ from pathlib import Path
 from terminaltables import AsciiTable
 
 
-def time_in_turns(sides: Mapping[str, Callable[[], object]], *, rounds: int = 5,
-                  warmup: int = 1) -> dict[str, list[float]]:
+def time_in_turns(sides: Mapping[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1,
+                  clock: Callable[[], float] = time.perf_counter) -> dict[str, list[float]]:
     """Seconds of each side, measured in turns so that a machine that slows down slows all of them.
 
     Args:
         sides: name to a function of no arguments.
         rounds: measurements of each side.
         warmup: calls of each side before the clock counts.
+        clock: gives seconds; ``time.process_time`` is the processors' time, whatever else runs on the machine.
     """
     if rounds < 1 or warmup < 0:
         raise ValueError(f'rounds={rounds} must be at least 1 and warmup={warmup} at least 0.')
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(warmup + rounds):
         for name, run in sides.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -72,6 +73,11 @@ def compare_seconds(task: str, seconds: Mapping[str, Sequence[float]], *, ours: 
     if images:
         return Comparison(task, 'images/s', images / mine, images / theirs, peer, spread, True, note)
     return Comparison(task, 's', mine, theirs, peer, spread, False, note)
+
+
+def compare_memory(task: str, mebibytes: Mapping[str, float], *, ours: str, peer: str, note: str = '') -> Comparison:
+    """A row from the peaks of :func:`~maskforge.analysis.peak_memory.peak_memory`; above 1 ours needs less."""
+    return Comparison(task, 'MiB', mebibytes[ours], mebibytes[peer], peer, 0., False, note)
 
 
 def _spread(values: Sequence[float]) -> float:

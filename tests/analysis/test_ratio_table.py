@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_seconds, time_in_turns
+from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_memory, compare_seconds, time_in_turns
 
 
 def test_sides_take_turns():
@@ -15,6 +15,11 @@ def test_sides_take_turns():
         time_in_turns({}, rounds=0)
 
 
+def test_another_clock():
+    ticks = iter(range(100))
+    assert time_in_turns({'a': lambda: None}, rounds=2, clock=lambda: float(next(ticks))) == {'a': [1., 1.]}
+
+
 @pytest.mark.parametrize('images, ours, peer, unit, ratio', [
     (None, 2.0, 4.0, 's', 2.0), (8, 4.0, 2.0, 'images/s', 2.0)])
 def test_a_ratio_above_one_means_faster(images, ours, peer, unit, ratio):
@@ -22,6 +27,11 @@ def test_a_ratio_above_one_means_faster(images, ours, peer, unit, ratio):
                           images=images)
     assert (row.ours, row.peer, row.unit, row.ratio) == (ours, peer, unit, ratio)
     assert row.spread > 0
+
+
+def test_less_memory_is_better():
+    row = compare_memory('x', dict(ours=10., theirs=25.), ours='ours', peer='theirs')
+    assert (row.unit, row.ratio) == ('MiB', 2.5)
 
 
 def test_table_as_text_markdown_and_json(tmp_path):

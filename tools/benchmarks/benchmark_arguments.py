@@ -1,13 +1,19 @@
 """The arguments that all benchmarks share."""
 import argparse
+import time
 
 from maskforge.analysis.ratio_table import RatioTable
 
+#: what seconds are measured by
+CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
+
 
 def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
-    """A parser with ``--rounds``, ``--json`` and ``--markdown``."""
+    """A parser with ``--rounds``, ``--clock``, ``--json`` and ``--markdown``."""
     found = argparse.ArgumentParser(description=description)
     found.add_argument('--rounds', type=int, default=rounds, help=f'measurements of each side, in turns ({rounds})')
+    found.add_argument('--clock', choices=CLOCKS, default='wall',
+                       help="wall: seconds that pass; cpu: the processors' time, on a machine that is not idle (wall)")
     found.add_argument('--json', metavar='FILE', help='write the figures there')
     found.add_argument('--markdown', metavar='FILE', help='write the table there')
     return found

@@ -166,7 +166,7 @@ class SAM2(BaseModel):
                        for frame, output in passes)
 
         sums = sum_over_chunks(terms, shared, len(objects.clip), self.objects_per_chunk)
-        return self._connected(self.criterion.losses(sums, len(objects.clip)), plan)
+        return self._connected(self.criterion.losses(sums, len(objects.clip)), plan, shared)
 
     def _compared(self, simulation: PromptSimulation, frame: int, output: MaskOutput) -> DecoderPass:
         if simulation.is_mask_prompt(frame):
@@ -175,16 +175,17 @@ class SAM2(BaseModel):
             logits = output.ungated_low if self.criterion.settings.ungated else output.multimasks_low
         return DecoderPass(logits, output.ious, output.object_scores)
 
-    def _connected(self, losses: dict[str, Tensor], plan: PromptPlan) -> dict[str, Tensor]:
+    def _connected(self, losses: dict[str, Tensor], plan: PromptPlan, features: Tensor) -> dict[str, Tensor]:
         """With gradients for what the step did not use, where somebody waits for them."""
         alone = dist.get_world_size() == 1
         has_gradient = any(value.requires_grad for value in losses.values())
         if not torch.is_grad_enabled() or (alone and has_gradient):
             return losses
-        # wherever something was decoded, all of the trunk, most of the network, has its gradient
-        used = NETWORK + TRUNK if plan.gives_gradients and has_gradient else None
-        return with_zero_gradients(losses, (parameter for name, parameter in self.named_parameters()
-                                            if used is None or not name.startswith(used)))
+        # the trunk, most of the network, has its gradient wherever something was decoded; elsewhere it gets one by way
+        # of its features, because sharded blocks wait for each other in the backward pass
+        ends = [] if plan.gives_gradients and has_gradient else [features]
+        others = (parameter for name, parameter in self.named_parameters() if not name.startswith(NETWORK + TRUNK))
+        return with_zero_gradients(losses, [*ends, *others])
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[VideoFrames] | Sequence[Tensor],

@@ -2,11 +2,11 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def with_zero_gradients(losses: dict[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, Tensor]:
-    """Return the losses, the first of which gives every parameter a gradient of zero besides what it has.
+def with_zero_gradients(losses: dict[str, Tensor], parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return the losses, the first of which gives every parameter (or other tensor) a gradient of zero besides its own.
 
     Every process then has a gradient for every parameter on every step, which is what DistributedDataParallel without
     ``find_unused_parameters`` waits for.

@@ -51,9 +51,12 @@ def save_and_leave(runner: Any, signum: int, *, done: int) -> NoReturn:
     """
     runner.call_hook('before_write_checkpoint')
     path = Path(runner.work_dir) / f'iter_{done}{runner.strategy.checkpoint_suffix}'
-    runner.save_checkpoint(runner.work_dir, path.name, meta=dict(epoch=runner.epoch, iter=done))
+    # a file that was due here anyway is kept as long as others of its kind
+    marks = {} if path.exists() else dict(left_by=signal.Signals(signum).name)
+    runner.save_checkpoint(runner.work_dir, path.name, meta=dict(epoch=runner.epoch, iter=done, **marks))
     if is_main_process():
         write_last_checkpoint(runner.work_dir, path)
+    runner.call_hook('after_leaving_checkpoint', path=path)
     runner.logger.warning(f'{signal.Signals(signum).name}: saved {path}; --resume continues there')
     runner.call_hook('after_run')
     barrier()  # a launcher that sees one process end may kill the one that still writes

@@ -35,7 +35,8 @@ class CheckpointHook(Hook):
         by_epoch: count epochs; None asks the training loop.
         save_optimizer, save_param_scheduler: what goes in besides the weights.
         out_dir: folder for the checkpoints, below which one named like the work_dir is made; default the work_dir.
-        max_keep_ckpts: how many to keep; -1 for all. The best ones are kept besides.
+        max_keep_ckpts: how many to keep; -1 for all. The best ones are kept besides. Unless all are kept, the file that
+            a signal left is removed when the next one is written after it.
         keep_interval: those of every so many epochs (or iterations) are kept besides; -1 for none.
         save_list: epochs or iterations after which one is written whatever ``interval`` says, and kept besides.
         save_last: write one at the end in any case.
@@ -78,12 +79,20 @@ class CheckpointHook(Hook):
         self.best = BestCheckpoints(save_best, rule, greater_keys=tuple(greater_keys), less_keys=tuple(less_keys))
         self.async_save, self.save_safetensors = async_save, save_safetensors
         self._writer = BackgroundWriter()
+        self._pending: Path | None = None
+        self._left_by_signal: Path | None = None
         self.last_ckpt: str | None = None
         self._whole: str | None = None
         self._last_step = -1
         self._training = False
 
     # the run ---------------------------------------------------------------------------------------------------------
+
+    def after_load_checkpoint(self, runner, checkpoint: dict[str, Any]) -> None:
+        """Note whether the run continues what a signal ended, in its own folder."""
+        found = Path(getattr(runner, '_found', None) or '').resolve()
+        if 'left_by' in checkpoint.get('meta', {}) and found.parent == Path(runner.work_dir).resolve():
+            self._left_by_signal = found
 
     def before_train(self, runner) -> None:
         """Find the folder; take up the state of a resumed run."""
@@ -156,6 +165,17 @@ class CheckpointHook(Hook):
             published = write_published(path, self.published_keys)
             runner.logger.info(f'Published {path} as {published}.')
 
+    def after_leaving_checkpoint(self, runner, path: Path) -> None:
+        """A signal has ended the run again, before a checkpoint was due."""
+        if dist.is_main_process():
+            for one in self._surpassed(path):
+                _remove_files(one)
+
+    def _surpassed(self, path: Path) -> list[Path]:
+        """What an earlier signal left, for removal: ``path`` takes its place."""
+        one, self._left_by_signal = self._left_by_signal, None
+        return [one] if one and one != path.resolve() and self.max_keep_ckpts > 0 else []
+
     def before_write_checkpoint(self, runner) -> None:
         """Wait for the file that is written in the background, whoever writes the next."""
         self._settle()
@@ -183,7 +203,7 @@ class CheckpointHook(Hook):
         self._kept = [one for one in steps if one not in dropped and not self._is_kept_for_good(one)]
         runner.message_hub.update_info('keep_ckpt_ids', list(self._kept))
         runner.message_hub.update_info('last_ckpt', str(path))
-        old = [self.folder / self.filename_tmpl.format(number) for number in dropped]
+        old = [self.folder / self.filename_tmpl.format(number) for number in dropped] + self._surpassed(path)
         self._write(runner, path, meta, partial(_switch, runner.work_dir, path, old),
                     save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler)
         self.last_ckpt, self._last_step = str(path), meta['iter']
@@ -229,7 +249,7 @@ class CheckpointHook(Hook):
         """Wait for the background; if it failed, all ranks raise."""
         if self.async_save:
             error = self._writer.wait()
-            self._raise_together(error, getattr(self, '_pending', None))
+            self._raise_together(error, self._pending)
 
     def _raise_together(self, error: BaseException | None, path: Path | None) -> None:
         told = [None if error is None else _describe(path, error, self._whole)]

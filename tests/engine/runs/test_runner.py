@@ -336,6 +336,21 @@ def test_signals_save_and_leave(config, tmp_path, signum, stage, iteration, posi
         assert torch.equal(tensor, resumed.model.state_dict()[name])
 
 
+@pytest.mark.parametrize(('max_keep_ckpts', 'between', 'end'), [
+    (1, {'epoch_1.pth', 'iter_9.pth'}, {'epoch_3.pth'}),
+    (-1, {'epoch_1.pth', 'iter_8.pth', 'iter_9.pth'},
+     {'epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth', 'iter_8.pth', 'iter_9.pth'})])
+def test_what_a_signal_left_goes_when_the_next_is_there(config, tmp_path, max_keep_ckpts, between, end):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=max_keep_ckpts, interval=1))
+    for iteration in (8, 9):
+        with pytest.raises(SystemExit):
+            Runner.from_cfg(config(tmp_path, default_hooks=hooks, resume=True, custom_hooks=[
+                dict(type='Raise', signum=int(signal.SIGTERM), iteration=iteration)])).train()
+    assert {path.name for path in tmp_path.glob('*.pth')} == between
+    Runner.from_cfg(config(tmp_path, default_hooks=hooks, resume=True)).train()
+    assert {path.name for path in tmp_path.glob('*.pth')} == end
+
+
 def test_handlers_are_given_back(config, tmp_path):
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     Runner.from_cfg(config(tmp_path, **SHORT)).train()

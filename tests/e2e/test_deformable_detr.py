@@ -97,10 +97,11 @@ def some_are_empty(tmp_path):
 
 
 @pytest.mark.parametrize('model', [
-    pytest.param(dict(two_stage=False, aux_loss=False), id='refined, last layer alone', marks=pytest.mark.slow),
+    pytest.param(dict(two_stage=False, aux_loss=False), id='refined, last layer alone'),
     pytest.param(dict(train_backbone=False, freeze=['encoder']), id='frozen parts'),
-    pytest.param(dict(activation_checkpoint=True), id='two-stage, recomputed', marks=pytest.mark.slow),
+    pytest.param(dict(activation_checkpoint=True), id='two-stage, recomputed'),
 ])
+@pytest.mark.slow
 def test_two_processes_stay_together(some_are_empty, tmp_path, model):
     config = tiny_detr_config(
         some_are_empty, tmp_path / 'run', model=model, batch_size=1, launcher='pytorch',

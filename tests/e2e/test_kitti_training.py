@@ -121,7 +121,7 @@ SCRIPT = textwrap.dedent('''
 
 @pytest.mark.parametrize(('sampler', 'dataset_type'), [
     pytest.param('default_sampler', 'serialized', marks=pytest.mark.slow), ('uniform_sampler', 'default'),
-    ('non_uniform_sampler', 'serialized')])
+    pytest.param('non_uniform_sampler', 'serialized', marks=pytest.mark.slow)])
 def test_training_on_two_processes(sampler, dataset_type, converted, tmp_path):
     source, root = converted
     if len(source.category_names) > 10:

@@ -80,9 +80,10 @@ def test_mixed_precision(drawn, tmp_path, precision):
 
 
 @pytest.mark.parametrize('model', [
-    pytest.param(dict(deep_supervision=False), id='last layer alone', marks=pytest.mark.slow),
+    pytest.param(dict(deep_supervision=False), id='last layer alone'),
     pytest.param(dict(freeze=['sem_seg_head.pixel_decoder'], activation_checkpoint=True), id='frozen, recomputed'),
 ])
+@pytest.mark.slow
 def test_two_processes_stay_together(drawn, tmp_path, model):
     """With pictures without objects, so that processes have unequal numbers of targets."""
     content = json.loads(drawn.annotations['train'].read_text())

@@ -48,6 +48,7 @@ def test_files_do_not_depend_on_the_number_of_processes(toy, photos, tmp_path, a
     assert content(tmp_path / 'two') == alone
 
 
+@pytest.mark.slow
 def test_one_process_finishes_what_two_began(toy, photos, tmp_path, alone):
     assert share(toy, tmp_path / 'cut', photos, '--batch-size', '2', die=True).returncode != 0
     assert sorted(path.name for path in (tmp_path / 'cut').glob('*.journal*')) == [

@@ -50,7 +50,7 @@ def operators(path):
     (12, 'torchscript', dict(with_box_refine=True, two_stage=True)),
     (15, 'auto', dict(with_box_refine=True)),
     (17, 'auto', dict(with_box_refine=True, two_stage=True)),
-    pytest.param(18, 'dynamo', dict(with_box_refine=True, two_stage=True), marks=OLD_TORCH),
+    pytest.param(18, 'dynamo', dict(with_box_refine=True, two_stage=True), marks=[OLD_TORCH, pytest.mark.slow]),
     pytest.param(23, 'auto', {}, marks=[OLD_TORCH, pytest.mark.slow]),
 ])
 def test_dynamic_files_agree_with_pytorch(export, opset, exporter, model_options):

@@ -2,6 +2,7 @@
 import subprocess
 import sys
 
+import pytest
 from commands import environment
 
 SCRIPT = '''
@@ -58,6 +59,7 @@ distributed.destroy_process_group()
 '''
 
 
+@pytest.mark.slow
 def test_sharded_teacher(tmp_path):
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT)

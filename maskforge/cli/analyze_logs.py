@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from .errors import run_verb
 from .function_arguments import add_function_arguments, function_values
+from .lazy_function import LazyFunction
 
 
 def parser(tasks: dict[str, Callable]) -> argparse.ArgumentParser:
@@ -20,8 +21,7 @@ def parser(tasks: dict[str, Callable]) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Plot or sum up; return the exit code."""
-    from maskforge.analysis import logs
-    tasks = {'plot_curve': logs.plot_curve, 'cal_train_time': logs.cal_train_time}
+    tasks = {name: LazyFunction('maskforge.analysis.logs', name) for name in ('plot_curve', 'cal_train_time')}
 
     def action(args: argparse.Namespace) -> int:
         result = tasks[args.task](**function_values(args, tasks[args.task]))

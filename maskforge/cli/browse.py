@@ -3,12 +3,12 @@ import sys
 from pathlib import Path
 
 from .function_verb import run_function
+from .lazy_function import LazyFunction
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the page; return the exit code."""
-    from maskforge.analysis import browse
-    return run_function('maskforge browse', browse.run, argv, show=_show)
+    return run_function('maskforge browse', LazyFunction('maskforge.analysis.browse', 'run'), argv, show=_show)
 
 
 def _show(page: Path) -> None:

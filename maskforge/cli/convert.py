@@ -6,6 +6,7 @@ from typing import Any
 
 from .errors import run_verb
 from .function_arguments import add_function_arguments, function_values
+from .lazy_function import LazyFunction
 
 FORMATS = {'via': 'VIA polygons (balloon)', 'voc': 'Pascal VOC XML', 'labelme': 'LabelMe JSON',
            'yolo': 'YOLO boxes or polygons', 'cityscapes': 'Cityscapes', 'kitti': 'KITTI label folders, in shards',
@@ -16,12 +17,11 @@ _SKIPPED_SHOWN = 20
 
 def parser() -> argparse.ArgumentParser:
     """One sub-command per format, with the options of its ``convert`` function."""
-    from maskforge.datasets import converters
     parser = argparse.ArgumentParser(prog='maskforge convert',
                                      description='Bring annotations into a format that a data set reads.')
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     for name, text in FORMATS.items():
-        function = getattr(converters, name).convert
+        function = _converter(name)
         description = ' '.join((function.__doc__ or text).split('Args:')[0].replace('`', '').split())
         add_function_arguments(formats.add_parser(name, help=text, description=description), function)
     return parser
@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from maskforge.datasets import converters
-    function = getattr(converters, args.format).convert
+    function = _converter(args.format)
     values = function_values(args, function)
     values['classes'] = names_or_file(values.get('classes'))
     if values['classes'] is None:
@@ -46,6 +45,10 @@ def _convert(args: argparse.Namespace) -> int:
         print(f'... and {len(done.skipped) - _SKIPPED_SHOWN} more', file=sys.stderr)
     print(done)
     return 0
+
+
+def _converter(name: str) -> LazyFunction:
+    return LazyFunction(f'maskforge.datasets.converters.{name}', 'convert')
 
 
 def names_or_file(classes: Any) -> Any:

@@ -2,13 +2,13 @@
 import sys
 
 from .function_verb import run_function
+from .lazy_function import LazyFunction
 
 
 def main(argv: list[str] | None = None) -> int:
     """Click, follow, score; return the exit code."""
-    from maskforge.inference import interactive_vos
-
-    return run_function('maskforge eval-clicks', interactive_vos.run, argv, show=_show)
+    run = LazyFunction('maskforge.inference.interactive_vos', 'run')
+    return run_function('maskforge eval-clicks', run, argv, show=_show)
 
 
 def _show(scores: dict[str, float]) -> None:

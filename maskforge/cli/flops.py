@@ -3,12 +3,13 @@ import sys
 from typing import Any
 
 from .function_verb import run_function
+from .lazy_function import LazyFunction
 
 
 def main(argv: list[str] | None = None) -> int:
     """Count; return the exit code."""
-    from maskforge.analysis import flops
-    return run_function('maskforge flops', flops.run, argv, show=lambda result: print(table(result)))
+    run = LazyFunction('maskforge.analysis.flops', 'run')
+    return run_function('maskforge flops', run, argv, show=lambda result: print(table(result)))
 
 
 def table(result: dict[str, Any]) -> str:

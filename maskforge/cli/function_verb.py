@@ -1,5 +1,6 @@
 """A verb that is one function: arguments from its signature, its result printed."""
 import argparse
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ def function_parser(prog: str, function: Callable, *, leave_out: Sequence[str] =
     text = (function.__doc__ or '').split('\n\n')[0]
     parser = argparse.ArgumentParser(prog=prog, description=' '.join(text.split()).replace('%', '%%').replace('`', ''))
     add_function_arguments(parser, function, leave_out=('options', *leave_out))
-    if 'options' in function.__code__.co_varnames[:function.__code__.co_argcount + function.__code__.co_kwonlyargcount]:
+    if 'options' in inspect.signature(function).parameters:
         add_options(parser)
     return parser
 

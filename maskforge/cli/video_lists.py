@@ -2,13 +2,14 @@
 import sys
 
 from .function_verb import run_function
+from .lazy_function import LazyFunction
 
 _SKIPPED_SHOWN = 20
 
 
 def main(argv: list[str] | None = None) -> int:
     """Divide and write; return the exit code."""
-    from maskforge.datasets.converters.video_lists import write_lists
+    write_lists = LazyFunction('maskforge.datasets.converters.video_lists', 'write_lists')
 
     def show(lists) -> None:
         for line in lists.skipped[:_SKIPPED_SHOWN]:

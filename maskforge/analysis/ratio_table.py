@@ -3,7 +3,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from terminaltables import AsciiTable
@@ -120,6 +120,19 @@ class RatioTable:
             Path(json_file).write_text(json.dumps(dict(title=self.title, machine=self.machine, rows=rows), indent=1))
         if markdown_file:
             Path(markdown_file).write_text(self.markdown())
+
+    @classmethod
+    def read(cls, json_file: str | Path) -> 'RatioTable':
+        """The table that :meth:`write` wrote."""
+        found = json.loads(Path(json_file).read_text())
+        rows = [Comparison(**{name: value for name, value in row.items() if name != 'ratio'}) for row in found['rows']]
+        return cls(found['title'], found['machine'], rows)
+
+
+def join_tables(title: str, tables: Sequence[RatioTable]) -> RatioTable:
+    """One table with the rows of all; their tasks begin with the table they come from."""
+    rows = [replace(row, task=f'{table.title}: {row.task}') for table in tables for row in table.rows]
+    return RatioTable(title, '\n'.join(dict.fromkeys(table.machine for table in tables)), rows)
 
 
 def machine_line() -> str:

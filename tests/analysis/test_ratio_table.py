@@ -3,7 +3,14 @@ import json
 
 import pytest
 
-from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_memory, compare_seconds, time_in_turns
+from maskforge.analysis.ratio_table import (
+    Comparison,
+    RatioTable,
+    compare_memory,
+    compare_seconds,
+    join_tables,
+    time_in_turns,
+)
 
 
 def test_sides_take_turns():
@@ -40,3 +47,12 @@ def test_table_as_text_markdown_and_json(tmp_path):
     table.write(json_file=tmp_path / 'x.json', markdown_file=tmp_path / 'x.md')
     assert json.loads((tmp_path / 'x.json').read_text())['rows'][0]['ratio'] == 1.5
     assert '| step | 1 | 1.5 | s | 1.50x | ±5 % | torchvision | equal |' in (tmp_path / 'x.md').read_text()
+
+
+def test_tables_are_joined(tmp_path):
+    tables = [RatioTable(name, 'a machine', [Comparison('step', 's', 1.0, 1.5, 'torchvision', 0.05)])
+              for name in ('one', 'two')]
+    tables[0].write(json_file=tmp_path / 'x.json')
+    joined = join_tables('all', [RatioTable.read(tmp_path / 'x.json'), tables[1]])
+    assert [row.task for row in joined.rows] == ['one: step', 'two: step']
+    assert (joined.machine, joined.rows[0].ratio) == ('a machine', 1.5)

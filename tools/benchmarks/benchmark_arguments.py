@@ -19,6 +19,11 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
     return found
 
 
+def timing(args: argparse.Namespace) -> dict:
+    """The arguments of ``time_in_turns`` that the command line decides."""
+    return dict(rounds=args.rounds, clock=CLOCKS[args.clock])
+
+
 def finish(table: RatioTable, args: argparse.Namespace) -> int:
     """Print the table and write the files that were asked for; return the exit code."""
     print(table.text())

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from benchmark_arguments import finish, parser
+from benchmark_arguments import finish, parser, timing
 from torch import Tensor
 
 from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_seconds, machine_line, time_in_turns
@@ -128,9 +128,9 @@ def compare(call: Call, task: str, device: str, args: argparse.Namespace) -> lis
     sides = make_sides(call, device, args.peer)
     notes, rows = check(sides, call), []
     with torch.no_grad():
-        forward = time_in_turns({name: finished(side, device) for name, side in sides.items()}, rounds=args.rounds)
+        forward = time_in_turns({name: finished(side, device) for name, side in sides.items()}, **timing(args))
     both = time_in_turns({name: finished(functools.partial(with_gradients, side, call), device)
-                          for name, side in sides.items()}, rounds=args.rounds)
+                          for name, side in sides.items()}, **timing(args))
     for title, seconds, gradients in (('forward', forward, False), ('forward and backward', both, True)):
         for name in sides:
             if name != 'grid_sample':

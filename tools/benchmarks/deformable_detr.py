@@ -4,21 +4,30 @@
 
 Both sides run in float32 on the CPU and train every layer's losses. Needs ``pip install transformers``.
 """
+import argparse
 import copy
 import sys
 
 import torch
-from benchmark_arguments import finish, parser
+from benchmark_arguments import finish, parser, timing
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from maskforge.analysis.ratio_table import RatioTable, compare_seconds, machine_line, time_in_turns
+from maskforge.analysis.peak_memory import peak_memory
+from maskforge.analysis.ratio_table import (
+    Comparison,
+    RatioTable,
+    compare_memory,
+    compare_seconds,
+    machine_line,
+    time_in_turns,
+)
 from maskforge.models.deformable_detr import HuggingFaceDeformableDETRLayout
 from maskforge.models.deformable_detr.criterion import normalised_boxes
 from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample
 
-CLASSES = 91
+CLASSES, SIZES = 91, ((256, 320), (512, 640))
 VARIANTS = {'base': {}, 'refine': dict(with_box_refine=True), 'two-stage': dict(with_box_refine=True, two_stage=True)}
 
 
@@ -95,35 +104,50 @@ def sum_of(losses: dict[str, Tensor], *, encoder: bool = True) -> Tensor:
                if name.startswith('loss') and (encoder or not name.endswith('_enc')))
 
 
-def step(model: nn.Module, total: Tensor) -> None:
-    """Gradients, without an update."""
-    model.zero_grad()
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, total: Tensor) -> None:
+    """Gradients, clipped as in the paper's recipe, and the update."""
+    optimizer.zero_grad()
     total.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+    optimizer.step()
+
+
+def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]:
+    """Check and measure at one size."""
+    ours, theirs = make_twins(args.variant)
+    images, samples = make_scene(size, batch=args.batch, objects=args.objects)
+    labels, note = their_labels(samples), check_twins(ours, theirs, images, samples)
+    where, names = f'{args.batch} x {size[0]}x{size[1]}', dict(ours='ours', peer='transformers', note=note)
+    inference = {'ours': lambda: ours(images, samples, mode='predict'), 'transformers': lambda: theirs(images)}
+    with torch.no_grad():
+        seconds = time_in_turns(inference, **timing(args))
+        rows = [compare_seconds(f'inference, {where}', seconds, **names),
+                compare_memory(f'inference, {where}', {name: peak_memory(run) for name, run in inference.items()},
+                               **names)]
+    ours.train(), theirs.train()
+    # a rate of zero: every step sees the same weights
+    optimizers = [torch.optim.AdamW(filter(lambda p: p.requires_grad, model.parameters()), lr=0., weight_decay=1e-4)
+                  for model in (ours, theirs)]
+    training = {
+        'ours': lambda: step(ours, optimizers[0], sum_of(ours(images, samples, mode='loss'))),
+        'transformers': lambda: step(theirs, optimizers[1], theirs(images, labels=labels).loss)}
+    seconds = time_in_turns(training, **timing(args))
+    return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
+            compare_memory(f'training step, {where}', {name: peak_memory(run) for name, run in training.items()},
+                           **names)]
 
 
 def main() -> int:
     """Check, measure and print."""
     arguments = parser(__doc__.splitlines()[0], rounds=5)
-    arguments.add_argument('--size', type=int, nargs=2, default=(256, 320), metavar=('H', 'W'),
-                           help='image size (256 320)')
+    arguments.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
+                           help='image size, may be given again (256 320 and 512 640)')
     arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
     arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
     arguments.add_argument('--variant', choices=VARIANTS, default='base', help='of the model (base)')
     args = arguments.parse_args()
-    size = tuple(args.size)
-    ours, theirs = make_twins(args.variant)
-    images, samples = make_scene(size, batch=args.batch, objects=args.objects)
-    labels, note = their_labels(samples), check_twins(ours, theirs, images, samples)
-    with torch.no_grad():
-        inference = time_in_turns({'ours': lambda: ours(images, samples, mode='predict'),
-                                   'transformers': lambda: theirs(images)}, rounds=args.rounds)
-    ours.train(), theirs.train()
-    training = time_in_turns({
-        'ours': lambda: step(ours, sum_of(ours(images, samples, mode='loss'))),
-        'transformers': lambda: step(theirs, theirs(images, labels=labels).loss)}, rounds=args.rounds)
-    title = (f'Deformable DETR R50 ({args.variant}), {args.batch} x {size[0]}x{size[1]}, {args.objects} objects, CPU')
-    rows = [compare_seconds('inference', inference, ours='ours', peer='transformers', note=note),
-            compare_seconds('forward and backward', training, ours='ours', peer='transformers', note=note)]
+    rows = [row for size in args.size or SIZES for row in compare(tuple(size), args)]
+    title = f'Deformable DETR R50 ({args.variant}), {args.objects} objects, CPU ({args.clock} seconds)'
     return finish(RatioTable(title, machine_line(), rows), args)
 
 

@@ -1,6 +1,7 @@
-"""Time of COCO evaluation: our CocoMetric by both back ends against a plain pycocotools script on the same results.
+"""Time of evaluation on the same results: COCO by both back ends against a plain pycocotools script, panoptic quality
+and J&F against their definitions written down with numpy, scipy and OpenCV.
 
-    python tools/benchmarks/evaluation_time.py --images 500
+    python tools/benchmarks/evaluation_time.py --images 500 --metric panoptic vos
 """
 import contextlib
 import io
@@ -8,14 +9,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import evaluation_panoptic
+import evaluation_vos
 import numpy as np
 import torch
-from benchmark_arguments import finish, parser
+from benchmark_arguments import finish, parser, timing
 from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from maskforge.analysis.ratio_table import RatioTable, compare_seconds, machine_line, time_in_turns
+from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_seconds, machine_line, time_in_turns
 from maskforge.evaluation import CocoMetric
 from maskforge.formats import rle
 from maskforge.formats.json_file import write_json
@@ -83,12 +86,8 @@ def plain(path: Path, results: list[dict]) -> float:
     return float(precision[precision > -1].mean())
 
 
-def main() -> int:
-    """Check, measure and print."""
-    arguments = parser(__doc__, rounds=3)
-    arguments.add_argument('--images', type=int, default=300, help='images (300)')
-    arguments.add_argument('--objects', type=int, default=10, help='true objects per image; twice as many predicted')
-    args = arguments.parse_args()
+def coco_rows(args) -> list[Comparison]:
+    """Box and mask AP by both back ends."""
     truth, samples, results = draw(args.images, args.objects)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'truth.json'
@@ -99,12 +98,55 @@ def main() -> int:
         scores = {name: run() for name, run in sides.items()}
         if max(scores.values()) - min(scores.values()) > 1e-3:
             raise RuntimeError(f'the sides do not score alike: {scores}')
-        seconds = time_in_turns(sides, rounds=args.rounds, warmup=0)
+        seconds = time_in_turns(sides, warmup=0, **timing(args))
     note = f'segm AP {scores["CocoMetric"]:.4f} on all sides, within {max(scores.values()) - min(scores.values()):.0e}'
-    rows = [compare_seconds(name, seconds, ours=name, peer='pycocotools alone', note=note)
-            for name in list(sides)[1:]]
-    title = f'COCO evaluation (bbox and segm), {args.images} images, {len(results)} predictions'
-    return finish(RatioTable(title, machine_line(), rows), args)
+    return [compare_seconds(f'{name}, {args.images} images, {len(results)} predictions', seconds, ours=name,
+                            peer='pycocotools alone', note=note) for name in list(sides)[1:]]
+
+
+def panoptic_rows(args) -> list[Comparison]:
+    """Panoptic quality."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = evaluation_panoptic.draw(Path(folder), images=args.images, size=args.panoptic_size)
+        sides = {'ours': lambda: evaluation_panoptic.ours(data), 'plain numpy': lambda: evaluation_panoptic.plain(data)}
+        mine, wanted = (run() for run in sides.values())
+        if abs(mine - wanted) > 1e-9:
+            raise RuntimeError(f'the sides do not score alike: PQ {mine} and {wanted}')
+        seconds = time_in_turns(sides, warmup=0, **timing(args))
+    task = f'CocoPanopticMetric, {args.images} images of {args.panoptic_size}x{args.panoptic_size}'
+    return [compare_seconds(task, seconds, ours='ours', peer='plain numpy', note=f'PQ {mine:.6f} on both sides')]
+
+
+def vos_rows(args) -> list[Comparison]:
+    """J&F, against two ways to dilate outlines."""
+    data = evaluation_vos.draw(videos=2, frames=args.frames, objects=2)
+    sides = {'ours': lambda: evaluation_vos.ours(data),
+             'scipy': lambda: evaluation_vos.plain(data, evaluation_vos.scipy_dilate),
+             'OpenCV': lambda: evaluation_vos.plain(data, evaluation_vos.opencv_dilate)}
+    scores = {name: run() for name, run in sides.items()}
+    if np.ptp(list(scores.values()), axis=0).max() > 1e-9:
+        raise RuntimeError(f'the sides do not score alike: {scores}')
+    seconds = time_in_turns(sides, warmup=0, **timing(args))
+    height, width = evaluation_vos.SIZE
+    note = 'J {:.6f} and F {:.6f} on all sides'.format(*scores['ours'])
+    return [compare_seconds(f'VOSMetric, {args.frames} frames of {height}x{width}, 2 videos of 2 objects', seconds,
+                            ours='ours', peer=peer, note=note) for peer in ('scipy', 'OpenCV')]
+
+
+METRICS = {'coco': coco_rows, 'panoptic': panoptic_rows, 'vos': vos_rows}
+
+
+def main() -> int:
+    """Check, measure and print."""
+    arguments = parser(__doc__, rounds=3)
+    arguments.add_argument('--images', type=int, default=300, help='images (300)')
+    arguments.add_argument('--objects', type=int, default=10, help='true objects per image; twice as many predicted')
+    arguments.add_argument('--panoptic-size', type=int, default=480, help='side of panoptic pictures (480)')
+    arguments.add_argument('--frames', type=int, default=20, help='frames of a video (20)')
+    arguments.add_argument('--metric', nargs='+', choices=METRICS, default=tuple(METRICS), help='metrics (all)')
+    args = arguments.parse_args()
+    rows = [row for name in args.metric for row in METRICS[name](args)]
+    return finish(RatioTable('Evaluation: COCO (bbox and segm), panoptic quality, J&F', machine_line(), rows), args)
 
 
 if __name__ == '__main__':

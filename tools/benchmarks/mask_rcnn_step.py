@@ -2,17 +2,26 @@
 
     python tools/benchmarks/mask_rcnn_step.py --size 256 320
 """
+import argparse
 import sys
 from collections.abc import Callable
 
 import torch
-from benchmark_arguments import finish, parser
+from benchmark_arguments import finish, parser, timing
 from torch import Tensor, nn
 from torchvision_twin import Sampling, make_scene, make_twins, our_samples
 
-from maskforge.analysis.ratio_table import RatioTable, compare_seconds, machine_line, time_in_turns
+from maskforge.analysis.peak_memory import peak_memory
+from maskforge.analysis.ratio_table import (
+    Comparison,
+    RatioTable,
+    compare_memory,
+    compare_seconds,
+    machine_line,
+    time_in_turns,
+)
 
-CLASSES = 20
+CLASSES, SIZES = 20, ((256, 320), (512, 640))
 NAMES = dict(loss_objectness='loss_rpn_cls', loss_rpn_box_reg='loss_rpn_bbox', loss_classifier='loss_cls',
              loss_box_reg='loss_bbox', loss_mask='loss_mask')
 
@@ -65,41 +74,50 @@ def train_mode(ours: nn.Module, theirs: nn.Module) -> None:
     theirs.backbone.body.eval()
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, forward: Callable[[], dict[str, Tensor]]) -> None:
+def step(optimizer: torch.optim.Optimizer, forward: Callable[[], dict[str, Tensor]]) -> None:
     """One training step: losses, gradients, update."""
     optimizer.zero_grad()
     sum(forward().values()).backward()
     optimizer.step()
 
 
-def main() -> int:
-    """Check, measure and print."""
-    arguments = parser(__doc__, rounds=5)
-    arguments.add_argument('--size', type=int, nargs=2, default=(256, 320), metavar=('H', 'W'),
-                           help='image size, multiples of 64 (256 320)')
-    arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
-    arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
-    args = arguments.parse_args()
-    size = tuple(args.size)
-    note = check_twins(size)
+def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]:
+    """Check and measure at one size."""
+    names = dict(ours='ours', peer='torchvision', note=check_twins(size))
+    where = f'{args.batch} x {size[0]}x{size[1]}'
     ours, theirs = make_twins(CLASSES, Sampling(), size)
     images, targets = make_scene(size, images=args.batch, objects=args.objects)
     floats, samples = [image.float() / 255 for image in images], our_samples(targets, size)
     ours.eval(), theirs.eval()
+    inference = {'ours': lambda: ours.test_step(dict(inputs=images, data_samples=samples)),
+                 'torchvision': lambda: theirs(floats)}
     with torch.no_grad():
-        inference = time_in_turns({
-            'ours': lambda: ours.test_step(dict(inputs=images, data_samples=samples)),
-            'torchvision': lambda: theirs(floats)}, rounds=args.rounds)
+        seconds = time_in_turns(inference, **timing(args))
+        memory = {name: peak_memory(run) for name, run in inference.items()}
+    rows = [compare_seconds(f'inference with masks, {where}', seconds, **names),
+            compare_memory(f'inference with masks, {where}', memory, **names)]
     train_mode(ours, theirs)
     optimizers = [torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9) for model in (ours, theirs)]
-    training = time_in_turns({
-        'ours': lambda: step(ours, optimizers[0], lambda: ours(
+    training = {
+        'ours': lambda: step(optimizers[0], lambda: ours(
             **ours.data_preprocessor(dict(inputs=images, data_samples=samples), True), mode='loss')),
-        'torchvision': lambda: step(theirs, optimizers[1], lambda: theirs(floats, [dict(t) for t in targets]))},
-        rounds=args.rounds)
-    title = f'Mask R-CNN R50-FPN, {args.batch} x {size[0]}x{size[1]}, {args.objects} objects, CPU'
-    rows = [compare_seconds('training step', training, ours='ours', peer='torchvision', note=note),
-            compare_seconds('inference with masks', inference, ours='ours', peer='torchvision', note=note)]
+        'torchvision': lambda: step(optimizers[1], lambda: theirs(floats, [dict(t) for t in targets]))}
+    seconds = time_in_turns(training, **timing(args))
+    memory = {name: peak_memory(run) for name, run in training.items()}
+    return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
+            compare_memory(f'training step, {where}', memory, **names)]
+
+
+def main() -> int:
+    """Check, measure and print."""
+    arguments = parser(__doc__.splitlines()[0], rounds=5)
+    arguments.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
+                           help='image size, multiples of 64, may be given again (256 320 and 512 640)')
+    arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
+    arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
+    args = arguments.parse_args()
+    rows = [row for size in args.size or SIZES for row in compare(tuple(size), args)]
+    title = f'Mask R-CNN R50-FPN, {args.objects} objects, CPU ({args.clock} seconds)'
     return finish(RatioTable(title, machine_line(), rows), args)
 
 

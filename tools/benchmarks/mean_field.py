@@ -5,7 +5,7 @@
 import sys
 
 import torch
-from benchmark_arguments import finish, parser
+from benchmark_arguments import finish, parser, timing
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -68,7 +68,7 @@ def main() -> int:
     notes = {name: (masks[name] != masks['unfold']).float().mean().item() for name in ('exact', 'logit')}
     if max(notes.values()) > 1e-3:
         raise RuntimeError(f'more than 0.1 % of the pixels differ: {notes}')
-    seconds = time_in_turns(sides, rounds=args.rounds)
+    seconds = time_in_turns(sides, **timing(args))
     rows = [compare_seconds(f'{name} form', seconds, ours=name, peer='unfold', images=args.crops,
                             note=f'{share:.4%} of pixels differ') for name, share in notes.items()]
     title = (f'Mean field, {args.crops} crops of {args.side}x{args.side} (images/s is crops/s), {args.iterations} '

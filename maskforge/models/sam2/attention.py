@@ -36,11 +36,10 @@ class Attention(nn.Module):
     def forward(self, query: Float[Tensor, 'N Q C'], key: Float[Tensor, 'N S K'],
                 value: Float[Tensor, 'N S K']) -> Float[Tensor, 'N Q C']:
         """Return what every query gathers from the values."""
-        return self._attend(*self._project(query, key, value))
+        return self._attend(*(self._heads(x) for x in (self.q_proj(query), self.k_proj(key), self.v_proj(value))))
 
-    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Float[Tensor, 'N H _ D']]:
-        projected = self.q_proj(query), self.k_proj(key), self.v_proj(value)
-        return [x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in projected]
+    def _heads(self, x: Float[Tensor, 'N S C']) -> Float[Tensor, 'N H S D']:
+        return x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         dropout = self.dropout if self.training else 0.
@@ -51,33 +50,52 @@ class Attention(nn.Module):
 class RotaryAttention(Attention):
     """Attention among the places of a map, or from them to those of several maps of its size."""
 
-    def forward(self, query: Float[Tensor, 'N Q C'], key: Float[Tensor, 'N S K'], value: Float[Tensor, 'N S K'], *,
-                table: Float[Tensor, '2 Q _'], unplaced: int = 0) -> Float[Tensor, 'N Q C']:
+    def forward(self, query: Float[Tensor, '_ Q C'], key: Float[Tensor, 'N S K'], value: Float[Tensor, 'N S K'], *,
+                table: Float[Tensor, 'Q _ 2'], unplaced: int = 0) -> Float[Tensor, 'N Q C']:
         """Return what every query gathers from the values.
 
         Args:
+            query: a row per row of the keys, or one for all.
             table: rotations of the map's places (Q of them).
             unplaced: so many keys at the end have no place and are not rotated; before them there are whole maps.
         """
-        q, k, v = self._project(query, key, value)
+        q, k = self._heads(self.q_proj(query)), self._heads(self.k_proj(key))
         placed = k.shape[-2] - unplaced
         maps = k[..., :placed, :].unflatten(-2, (-1, q.shape[-2])) if placed else k[..., :0, None, :]
         rotated = rotate(maps, table).flatten(-3, -2) if placed else maps.flatten(-3, -2)
         k = torch.cat((rotated, k[..., placed:, :]), dim=-2) if unplaced else rotated
-        return self._attend(rotate(q, table), k, v)
+        q = rotate(q, table).expand(k.shape[0], -1, -1, -1)
+        if self.num_heads == 1 and value.shape[-1] < q.shape[-1] and q.device.type == 'cpu':
+            return self._attend_narrow(q, k, value)
+        return self._attend(q, k, self._heads(self.v_proj(value)))
+
+    def _attend_narrow(self, q: Tensor, k: Tensor, value: Tensor) -> Tensor:
+        """Gather the values first and project what was gathered: the same, for less than two thirds of the work.
+
+        The weights of a query add up to 1, so the projection, a linear map and a bias, may come afterwards. What
+        dropout leaves of them adds up to something else, which the bias is multiplied by: a column of ones counts it.
+        """
+        dropout = self.dropout if self.training else 0.
+        if not dropout:
+            return self.out_proj(self.v_proj(attend(q, k, value[:, None])[:, 0]))
+        gathered = attend(q, k, F.pad(value, (0, 1), value=1.)[:, None], dropout=dropout)[:, 0]
+        bias = self.v_proj(value.new_zeros(value.shape[-1]))
+        return self.out_proj(self.v_proj(gathered[..., :-1]) + (gathered[..., -1:] - 1) * bias)
 
 
-def attend(q: Float[Tensor, 'N H Q D'], k: Float[Tensor, 'N H S D'], v: Float[Tensor, 'N H S D'], *,
-           dropout: float | int = 0.) -> Float[Tensor, 'N H Q D']:
+def attend(q: Float[Tensor, 'N H Q D'], k: Float[Tensor, 'N H S D'], v: Float[Tensor, 'N H S E'], *,
+           dropout: float | int = 0.) -> Float[Tensor, 'N H Q E']:
     """Return scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) with dropout on its weights.
 
-    With dropout, torch has no fused kernel for CPUs and would keep all of the weights, twice, for the backward pass.
-    There, the queries come in chunks whose weights are computed again in the backward pass: the same distribution
-    (softmax and dropout are per query), memory for one chunk.
+    With dropout, or with values of another width than the keys', torch has no fused kernel for CPUs and would keep all
+    of the weights, twice, for the backward pass. There, the queries come in chunks whose weights are computed again in
+    the backward pass: the same distribution (softmax and dropout are per query), memory for one chunk.
     """
-    if not dropout or q.device.type != 'cpu':
+    if q.device.type != 'cpu' or (not dropout and v.shape[-1] == q.shape[-1]):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=float(dropout))
     rows = max(CHUNK_WEIGHTS // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
+    if not torch.is_grad_enabled():
+        return torch.cat([_attend_in_full(chunk, k, v, dropout) for chunk in q.split(rows, 2)], dim=2)
     chunks = [checkpoint(_attend_in_full, chunk, k, v, dropout, use_reentrant=False) for chunk in q.split(rows, 2)]
     return torch.cat(chunks, dim=2)
 

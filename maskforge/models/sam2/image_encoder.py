@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.models.sam2.hiera_block import HieraBlock
+
 #: the pyramid's levels by stride
 STRIDES = (4, 8, 16, 32)
 
@@ -102,7 +104,7 @@ def _hiera(trunk: Mapping[str, Any], drop_path_rate: float | int, recompute: boo
                     global_att_blocks=tuple(trunk['global_att_blocks']),
                     global_pos_size=tuple(trunk['window_pos_embed_bkg_spatial_size']),
                     drop_path_rate=float(drop_path_rate), weight_init='skip', fix_init=False)
-    made.head = nn.Identity()
+    made.head, made.blocks = nn.Identity(), nn.Sequential(*map(HieraBlock, made.blocks))
     nn.init.zeros_(made.pos_embed)
     nn.init.zeros_(made.pos_embed_window)
     made.set_grad_checkpointing(recompute)

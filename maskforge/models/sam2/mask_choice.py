@@ -53,12 +53,11 @@ def as_output(chosen: ChosenMasks, object_scores: Float[Tensor, 'N 1'], *, visib
     low = chosen.masks
     if visible is not None:
         low = torch.where(visible[..., None, None], low, ABSENT)
-    high = F.interpolate(low.float(), size=size, mode='bilinear', align_corners=False)
     best = chosen.ious.argmax(1)
+    best_low = low if low.shape[1] == 1 else _rows(low, best)
+    high = F.interpolate(best_low.float(), size=size, mode='bilinear', align_corners=False)
     token = _rows(chosen.tokens, best if chosen.tokens.shape[1] > 1 else torch.zeros_like(best))[:, 0]
-    one = low.shape[1] == 1
-    return MaskOutput(low, high, chosen.ious, object_scores, low if one else _rows(low, best),
-                      high if one else _rows(high, best), token, chosen.masks)
+    return MaskOutput(low, chosen.ious, object_scores, best_low, high, token, chosen.masks)
 
 
 def without_overlaps(masks: Float[Tensor, 'N 1 H W']) -> Float[Tensor, 'N 1 H W']:

@@ -27,9 +27,12 @@ class MemoryAttentionLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(embed_dims) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, 'N S C'], memory: Float[Tensor, 'N L D'], placed: Float[Tensor, 'N L D'],
-                table: Float[Tensor, '2 S _'], unplaced: int) -> Float[Tensor, 'N S C']:
-        """Return the map after the layer; ``placed`` is the memory with its position codes."""
+    def forward(self, x: Float[Tensor, '_ S C'], memory: Float[Tensor, 'N L D'], placed: Float[Tensor, 'N L D'],
+                table: Float[Tensor, 'S _ 2'], unplaced: int) -> Float[Tensor, 'N S C']:
+        """Return the map after the layer; ``placed`` is the memory with its position codes.
+
+        A map of one row stands for all; its self-attention is computed once.
+        """
         own = self.norm1(x)
         x = x + self.dropout(self.self_attn(own, own, own, table=table))
         x = x + self.dropout(self.cross_attn_image(self.norm2(x), placed, memory, table=table, unplaced=unplaced))
@@ -53,11 +56,12 @@ class MemoryAttention(nn.Module):
         self.norm = nn.LayerNorm(embed_dims)
         self.recompute = recompute
 
-    def forward(self, s16: Float[Tensor, 'N C h w'], memory: Float[Tensor, 'N L D'],
+    def forward(self, s16: Float[Tensor, '_ C h w'], memory: Float[Tensor, 'N L D'],
                 position: Float[Tensor, '_ L D'], *, unplaced: int) -> Float[Tensor, 'N C h w']:
         """Return the conditioned map.
 
         Args:
+            s16: a row per row of the memory, or one for all.
             memory: tokens: whole maps of h * w, then ``unplaced`` ones (of pointers).
             position: added to the memory where it is looked up, not where it is read.
         """
@@ -65,6 +69,8 @@ class MemoryAttention(nn.Module):
         table = rotation_table(channels, height, width, s16.device)
         x = s16 + POSITION_WEIGHT * sine_map(channels, height, width, s16.device)
         x, placed = x.flatten(2).transpose(1, 2), memory + position
+        if self.training:
+            x = x.expand(memory.shape[0], -1, -1)  # dropout is each row's own
         for layer in self.layers:
             if self.recompute and self.training:
                 x = checkpoint(layer, x, memory, placed, table, unplaced, use_reentrant=False)

@@ -69,6 +69,11 @@ class MemoryEncoder(nn.Module):
         self.fuser = Fuser(embed_dims)
         self.out_proj = nn.Identity() if memory_dims == embed_dims else nn.Conv2d(embed_dims, memory_dims, 1)
 
-    def forward(self, s16: Float[Tensor, 'N C h w'], masks: Float[Tensor, 'N 1 H W']) -> Float[Tensor, 'N D h w']:
-        """Return the memory; ``masks`` are scaled probabilities at the input's size."""
+    def forward(self, s16: Float[Tensor, '_ C h w'], masks: Float[Tensor, 'N 1 H W']) -> Float[Tensor, 'N D h w']:
+        """Return the memory.
+
+        Args:
+            s16: a row per object, or one for all.
+            masks: scaled probabilities at the input's size.
+        """
         return self.out_proj(self.fuser(self.pix_feat_proj(s16) + self.mask_downsampler(masks)))

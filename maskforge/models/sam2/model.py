@@ -170,7 +170,7 @@ class SAM2(BaseModel):
 
     def _compared(self, simulation: PromptSimulation, frame: int, output: MaskOutput) -> DecoderPass:
         if simulation.is_mask_prompt(frame):
-            logits = output.multimasks_high
+            logits = output.masks_high
         else:
             logits = output.ungated_low if self.criterion.settings.ungated else output.multimasks_low
         return DecoderPass(logits, output.ious, output.object_scores)

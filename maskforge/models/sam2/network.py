@@ -139,8 +139,8 @@ class SAM2Network(nn.Module):
         if self.mask_downsample is not None:
             prompts = Prompts(masks=self.mask_downsample(masks))
             pointers = self._pointers(self.sam_heads(features, prompts, multimask=False).pointers, present)
-        return MaskOutput(low, high, masks.new_ones(len(masks), 1), present * MASK_SCALE - MASK_SCALE / 2, low, high,
-                          pointers, low)
+        scores = present * MASK_SCALE - MASK_SCALE / 2
+        return MaskOutput(low, masks.new_ones(len(masks), 1), scores, low, high, pointers, low)
 
     def dense_prompt(self, masks: Float[Tensor, 'N 1 H W']) -> Float[Tensor, 'N 1 H4 W4']:
         """Return masks of the input's size at stride 4."""
@@ -152,12 +152,12 @@ class SAM2Network(nn.Module):
             return torch.zeros_like(pointers)
         return gated_pointers(pointers, visible, self.no_obj_ptr, fixed=self.settings.fixed_no_obj_ptr)
 
-    def condition(self, s16: Float[Tensor, 'N C h w'], bank: MemoryBank, frame: int, *, num_frames: int,
+    def condition(self, s16: Float[Tensor, '_ C h w'], bank: MemoryBank, frame: int, *, num_frames: int,
                   initial: bool, reverse: bool = False) -> Float[Tensor, 'N C h w']:
         """Return the frame's map after it has looked at the objects' memories.
 
         Args:
-            s16: raw, a row per object.
+            s16: raw, a row per object, or one for all.
             bank: memories of the same objects; not looked at by initial frames.
             frame: its index; ``num_frames``: of the clip or video.
             initial: nothing was tracked before: a learnt vector takes the memories' place.
@@ -182,13 +182,13 @@ class SAM2Network(nn.Module):
         return self.memory_attention(s16, torch.cat(tokens + pointers, 1), torch.cat(codes + pointer_codes, 1),
                                      unplaced=sum(part.shape[1] for part in pointers))
 
-    def encode_memory(self, s16: Float[Tensor, 'N C h w'], masks_high: Float[Tensor, 'N 1 H W'],
+    def encode_memory(self, s16: Float[Tensor, '_ C h w'], masks_high: Float[Tensor, 'N 1 H W'],
                       object_scores: Float[Tensor, 'N 1'], *,
                       binarize: bool) -> tuple[Float[Tensor, 'N D h w'], Float[Tensor, '1 D h w']]:
         """Return the spatial memory of a frame and its position code (without its place in time).
 
         Args:
-            s16: raw, a row per object.
+            s16: raw, a row per object, or one for all.
             masks_high: logits; ``object_scores``: logits.
             binarize: masks as 0 or 1 instead of probabilities.
         """

@@ -37,7 +37,7 @@ def sine_map(channels: int, height: int, width: int, device: torch.device) -> Fl
 
 
 @_kept
-def rotation_table(channels: int, height: int, width: int, device: torch.device) -> Float[Tensor, '2 S C2']:
+def rotation_table(channels: int, height: int, width: int, device: torch.device) -> Float[Tensor, 'S C2 2']:
     """Return cosine and sine of the angle by which each pair of channels is turned at each place (row by row).
 
     The first half of the pairs turns with x, the second with y; frequencies are 10000^(-4 i / channels) (Su et al.
@@ -47,14 +47,18 @@ def rotation_table(channels: int, height: int, width: int, device: torch.device)
     x = torch.arange(width, device=device).float()[:, None] * frequency
     y = torch.arange(height, device=device).float()[:, None] * frequency
     angle = torch.cat((x.expand(height, -1, -1), y[:, None].expand(-1, width, -1)), dim=-1).flatten(0, 1)
-    return torch.stack((angle.cos(), angle.sin()))
+    return torch.stack((angle.cos(), angle.sin()), dim=-1)
 
 
-def rotate(x: Float[Tensor, '*N S C'], table: Float[Tensor, '2 S C2']) -> Float[Tensor, '*N S C']:
+def rotate(x: Float[Tensor, '*N S C'], table: Float[Tensor, 'S C2 2']) -> Float[Tensor, '*N S C']:
     """Return queries or keys with neighbouring channels (2 i, 2 i + 1) turned by the table's angles, in float32."""
-    cos, sin = table
-    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if x.device.type == 'cpu' and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+        # one pass instead of seven over every second number; compilers and exporters know no complex ones
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table))
+    else:
+        (first, second), (cos, sin) = pairs.unbind(-1), table.unbind(-1)
+        turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
     return turned.flatten(-2).type_as(x)
 
 

@@ -32,8 +32,9 @@ class ImageFeatures:
         return len(self.s16)
 
     def with_s16(self, s16: Float[Tensor, 'N C h w']) -> 'ImageFeatures':
-        """Return the same high-resolution maps with another map at stride 16."""
-        return replace(self, s16=s16)
+        """Return the same high-resolution maps with another map at stride 16; those of one row stand for all of its."""
+        s8, s4 = (None if level is None else level.expand(len(s16), -1, -1, -1) for level in (self.s8, self.s4))
+        return ImageFeatures(s16, s8, s4)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -80,17 +81,15 @@ class MaskOutput:
     """What one pass of the decoder says about N objects.
 
     Attributes:
-        multimasks_low, multimasks_high: logits of the M masks at stride 4 and at the input's size (float32); -1024
-            throughout where the object is predicted to be absent.
+        multimasks_low: logits of the M masks at stride 4; -1024 throughout where the object is predicted to be absent.
         ious: predicted IoU of each mask.
         object_scores: logits of the object being visible.
-        masks_low, masks_high: the mask of the highest predicted IoU.
+        masks_low, masks_high: the mask of the highest predicted IoU, at stride 4 and at the input's size (float32).
         pointers: what memory attention remembers the object by.
         ungated_low: the M masks before the gate for absent objects, which lets no gradient through.
     """
 
     multimasks_low: Float[Tensor, 'N M h4 w4']
-    multimasks_high: Float[Tensor, 'N M H W']
     ious: Float[Tensor, 'N M']
     object_scores: Float[Tensor, 'N 1']
     masks_low: Float[Tensor, 'N 1 h4 w4']

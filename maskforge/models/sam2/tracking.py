@@ -13,7 +13,7 @@ def track_frame(network: SAM2Network, features: ImageFeatures, bank: MemoryBank,
     """Return what the decoder says about N objects on one frame; the memory is not written.
 
     Args:
-        features: of the frame, raw, a row per object (``image_features[index]``).
+        features: of the frame, raw, a row per object (``image_features[index]``), or one for all of the bank's.
         bank: the objects' memories; an initial frame does not look at them.
         num_frames: of the clip or video.
         initial: the frame is one of those that prompts were given for before anything was tracked.
@@ -40,7 +40,7 @@ def remember_frame(network: SAM2Network, features: ImageFeatures, output: MaskOu
     """Encode what was decided on a frame, store it in the bank and return it.
 
     Args:
-        features: of the frame, raw, a row per object.
+        features: of the frame, raw, a row per object, or one for all.
         output: of :func:`track_frame` or of the last correction.
         conditioning: keep it among the conditioning frames.
         from_points: the mask comes from clicks or a box: ``binarize_mask_from_pts_for_mem_enc`` is about it.

@@ -263,8 +263,8 @@ class VideoSession:
 
     def _follow(self, batch: list[TrackedObject], frame: int, features: ImageFeatures, reverse: bool) -> None:
         output = self._decode(batch, frame, features, reverse=reverse)
-        self._keeper.remember(self.network, [one.bank for one in batch], frame, _repeated(features, len(batch)),
-                              output, conditioning=False, from_prompts=False)
+        self._keeper.remember(self.network, [one.bank for one in batch], frame, features, output, conditioning=False,
+                              from_prompts=False)
         for one, mask in zip(batch, _masks_of(output)):
             one.masks[frame] = mask
 
@@ -278,8 +278,8 @@ class VideoSession:
         bank = MemoryBank() if initial else self._keeper.together(self.network, [one.bank for one in batch], frame,
                                                                   **time)
         with settings_override(self.network, **self.settings.overrides):
-            return track_frame(self.network, _repeated(features, len(batch)), bank, frame, initial=initial,
-                               prompts=prompts, masks=masks, **time)
+            return track_frame(self.network, features, bank, frame, initial=initial, prompts=prompts, masks=masks,
+                               **time)
 
     def _prompted(self, frame: int, object_id: Hashable, output: MaskOutput) -> FrameResult:
         one = self._objects[object_id]
@@ -313,11 +313,6 @@ class VideoSession:
 
 def _joined(one: TrackedObject, frame: int, reverse: bool) -> bool:
     return any(place >= frame if reverse else place <= frame for place in one.bank.conditioning)
-
-
-def _repeated(features: ImageFeatures, count: int) -> ImageFeatures:
-    """The image's features, once per object."""
-    return features[torch.zeros(count, dtype=torch.long, device=features.s16.device)]
 
 
 def _masks_of(output: MaskOutput) -> list[FrameMask]:

@@ -91,3 +91,21 @@ def test_no_weights_are_kept_for_the_backward_pass():
 def test_without_dropout_it_is_torch_s():
     q, k, v = drawn()
     assert torch.equal(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
+
+
+@pytest.mark.parametrize('dropout', [0., 0.4])
+@pytest.mark.parametrize('train', [False, True])
+def test_values_may_be_projected_after_they_were_gathered(train, dropout):
+    """With the same masks of dropout as a projection before has; a query of one row stands for all."""
+    layer = RotaryAttention(16, memory_dims=6, dropout=dropout).train(train)
+    table = rotation_table(16, 2, 3, CPU)
+    query, key, value = torch.randn(1, 6, 16), torch.randn(2, 14, 6), torch.randn(2, 14, 6)
+    torch.manual_seed(3)
+    found = layer(query, key, value, table=table, unplaced=2)
+    q, k = rotate(layer.q_proj(query), table), layer.k_proj(key)
+    k = torch.cat([rotate(k[:, :6], table), rotate(k[:, 6:12], table), k[:, 12:]], 1)
+    torch.manual_seed(3)
+    weights = F.dropout((q @ k.transpose(1, 2) / 4).softmax(-1)[:, None], dropout, train)[:, 0]
+    assert torch.allclose(found, layer.out_proj(weights @ layer.v_proj(value)), atol=1e-6)
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())

@@ -168,7 +168,7 @@ def test_any_size_that_is_a_multiple_of_32(size):
     network = tiny_sam2_network().eval()
     with torch.no_grad():
         outputs = track(network, images(3, size))
-    assert outputs[2].multimasks_high.shape == (2, 3, *size)
+    assert outputs[2].multimasks_low.shape == (2, 3, size[0] // 4, size[1] // 4)
     assert outputs[2].masks_low.shape == (2, 1, size[0] // 4, size[1] // 4)
     with pytest.raises(ValueError, match='multiples of 32, got 64 x 80; the nearest size is 64 x 64'):
         network.encode_images(images(1, (64, 80)))
@@ -193,7 +193,7 @@ def trained(**changes):
     torch.manual_seed(0)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         outputs = track(network, images(2))
-    outputs[1].multimasks_high.sum().backward()
+    outputs[1].masks_high.sum().backward()
     return everything(outputs), [p.grad for p in network.parameters() if p.grad is not None], sum(kept)
 
 
@@ -221,7 +221,7 @@ def test_every_parameter_is_trained_but_the_unused_one():
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 9.)
     loss = sum(vars(output)[name].sum() for masks in (None, square())
                for output in track(network, images(3), masks=masks).values()
-               for name in ('multimasks_high', 'ious', 'object_scores', 'pointers'))
+               for name in ('multimasks_low', 'ious', 'object_scores', 'pointers'))
     # a row without an object, logits, and all labels
     features = network.encode_images(images(1))
     labels = torch.tensor([[0, 1, 2, 3, -1]])
@@ -310,7 +310,7 @@ def test_codes_made_for_inference_serve_training():
     network = tiny_sam2_network()
     with torch.inference_mode():
         track(network, images(2, (96, 64)))
-    track(network.train(), images(2, (96, 64)))[1].multimasks_high.sum().backward()
+    track(network.train(), images(2, (96, 64)))[1].masks_high.sum().backward()
 
 
 @pytest.mark.parametrize('train', [False, True])

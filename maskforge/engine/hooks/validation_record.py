@@ -71,7 +71,10 @@ class ValidationRecord:
             if known is None or len(known.data[0]) < length:  # the checkpoint is from before the validation
                 runner.message_hub.update_scalar(key, value, count)
         for schedule, stored in zip(_plateau_schedules(runner), state['param_schedulers']):
+            step = getattr(schedule, 'global_step', None)  # the checkpoint may be from before the end of the epoch
             schedule.load_state_dict(stored)
+            if step is not None:
+                schedule.seek(step)
 
 
 def _newest_scalars(hub: Any) -> dict[str, tuple[float, int, int]]:

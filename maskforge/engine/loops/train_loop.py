@@ -41,6 +41,7 @@ class TrainLoop(BaseLoop):
         self._max_epochs = self._max_iters = 0
         self._validation_pending = False
         self._validated: int | None = None
+        self._recorded: int | None = None
         runner.adopt_dataset(self.dataloader, 'train_dataloader')
 
     @property
@@ -114,13 +115,19 @@ class TrainLoop(BaseLoop):
         return done % self.val_interval == 0 or done == last
 
     def _validate_if_due(self, done: int) -> None:
-        if self._is_due(done) and self._validated != done:
+        if self._is_due(done) and self._validated != done and self._recorded != self._iter:
             self.runner.val_loop.run()
             self._validated = done
 
     def _make_up_validation(self, done: int) -> None:
-        """After a resume: validate if the run ended between its checkpoint and the end of the validation."""
+        """After a resume: validate if the run ended between its checkpoint and the end of the validation.
+
+        A checkpoint of the last iteration of an epoch is before the epoch's end: there the validation comes by itself,
+        and must not be done again either.
+        """
         records = [hook.record for hook in self.runner.hooks if hasattr(hook, 'record')]
-        if self._validation_pending and not any(str(self._iter) in record.read() for record in records):
+        if any(str(self._iter) in record.read() for record in records):
+            self._recorded = self._iter
+        elif self._validation_pending:
             self._validate_if_due(done)
         self._validation_pending = False

@@ -141,7 +141,7 @@ def test_validation_that_was_cut_off_is_made_up_for(config, tmp_path, monkeypatc
     assert calls == [1, 2, 2, 3]
 
 
-@pytest.mark.parametrize('stop', [5, 9, 12])
+@pytest.mark.parametrize('stop', [5, 9, 12, 13])
 def test_plateau_of_the_training_loss(config, tmp_path, stop):
     """The mean spans the break, also where the break lies within the epoch or right after a validation."""
     schedule = dict(type='AutoReduce', monitor='train_loss', patience=0, threshold=0.5)

@@ -1,113 +1,40 @@
-"""Images per second of our Mask R-CNN train pipeline against MMDetection's recipe written with mmcv's transforms alone.
+"""Images per second of our train pipelines against the same recipes written with mmcv, Pillow and torchvision.
 
-Both read the same drawn data set in one process: load image and annotations, resize to 1333 x 800, flip, pack.
-MMDetection's recipe has bitmaps of the whole image from the first step on; ours keeps polygons until the mask targets
-need pixels, which is part of what is compared (the model's step pays for the rest: mask_rcnn_step.py).
+Both sides read the same drawn data set in one process, after their results were compared; how each recipe is written
+on the other side says its module here (loading_*.py).
 
-    python tools/benchmarks/data_loading.py --images 24 --size 480
+    python tools/benchmarks/data_loading.py --images 24 --size 480 --recipe sam2
 """
-import json
 import sys
 import tempfile
-from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
-import mmcv
-import numpy as np
-import torch
-from benchmark_arguments import finish, parser
-from mmcv.transforms import Compose, LoadAnnotations, LoadImageFromFile, RandomFlip, Resize
-from pycocotools import mask as coco_mask
+import loading_mal
+import loading_mask2former
+import loading_mask_rcnn
+import loading_sam2
+from benchmark_arguments import finish, parser, timing
+from loading_recipe import LoadingRecipe
 
 from maskforge.analysis.ratio_table import RatioTable, compare_seconds, machine_line, time_in_turns
-from maskforge.datasets.synthetic import draw_shapes
-from maskforge.registry import DATASETS
-from maskforge.structures import seeded_sample
+from maskforge.datasets.synthetic import DrawnShapes, draw_shapes
 
-SCALE = (1333, 800)
-
-
-class Bitmaps:
-    """The part that mmcv has no transform for: masks as bitmaps, resized and flipped like the image (its functions)."""
-
-    def __call__(self, results: dict) -> dict:
-        """Rasterise the polygons, follow the resize and the flip."""
-        height, width = results['ori_shape']
-        new_height, new_width = results['img_shape'][:2]
-        masks = []
-        for polygons in results['polygons']:
-            rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)) if isinstance(polygons, list) \
-                else polygons
-            mask = mmcv.imresize(coco_mask.decode(rle), (new_width, new_height), interpolation='nearest')
-            masks.append(mmcv.imflip(mask, results['flip_direction']) if results.get('flip') else mask)
-        results['gt_masks'] = np.stack(masks) if masks else np.zeros((0, new_height, new_width), np.uint8)
-        return results
+#: frames of a clip, and the height and width of its files
+CLIP_LENGTH, CLIP_SIZE = 4, 960
+RECIPES: dict[str, Callable[[DrawnShapes], LoadingRecipe]] = {
+    'mask-rcnn': lambda drawn: loading_mask_rcnn.recipe(drawn.root),
+    'mask2former': lambda drawn: loading_mask2former.recipe(drawn.root),
+    'mal': lambda drawn: loading_mal.recipe(drawn.root),
+    'sam2': lambda drawn: loading_sam2.recipe(drawn.clips, CLIP_LENGTH)}
 
 
-def pack(results: dict) -> dict:
-    """Tensors, as MMDetection packs them."""
-    image = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
-    return dict(inputs=image, boxes=torch.from_numpy(results['gt_bboxes']), masks=results['gt_masks'],
-                labels=torch.from_numpy(results['gt_bboxes_labels']))
-
-
-def read_records(path: Path, folder: Path) -> list[dict]:
-    """The COCO file as MMDetection's data set hands it to the pipeline."""
-    data = json.loads(path.read_text())
-    by_image = defaultdict(list)
-    for annotation in data['annotations']:
-        by_image[annotation['image_id']].append(annotation)
-    records = []
-    for image in data['images']:
-        annotations = by_image[image['id']]
-        instances = [dict(bbox=[a['bbox'][0], a['bbox'][1], a['bbox'][0] + a['bbox'][2], a['bbox'][1] + a['bbox'][3]],
-                          bbox_label=a['category_id'] - 1, ignore_flag=0) for a in annotations]
-        records.append(dict(img_path=str(folder / image['file_name']), instances=instances,
-                            polygons=[a['segmentation'] for a in annotations]))
-    return [record for record in records if record['instances']]
-
-
-def our_dataset(root: Path, flip: float):
-    """Our recipe over the drawn files."""
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-                dict(type='Resize', scale=SCALE, keep_ratio=True), dict(type='RandomFlip', prob=flip),
-                dict(type='PackDetInputs')]
-    dataset = DATASETS.build(dict(
-        type='CocoDataset', data_root=str(root), ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train/'), filter_cfg=dict(filter_empty_gt=True), pipeline=pipeline))
-    dataset.full_init()
-    return dataset
-
-
-def their_pipeline(flip: float) -> Compose:
-    """The same recipe in mmcv's transforms."""
-    return Compose([LoadImageFromFile(), LoadAnnotations(with_bbox=True, with_label=True),
-                    Resize(scale=SCALE, keep_ratio=True), RandomFlip(prob=flip, direction='horizontal'), Bitmaps(),
-                    pack])
-
-
-def check(root: Path, records: list[dict]) -> str:
-    """Compare the two on all records, flipped and not.
-
-    Raises:
-        RuntimeError: images, boxes or masks differ.
-    """
-    worst = 1.0
-    for flip in (0.0, 1.0):
-        dataset, theirs = our_dataset(root, flip), their_pipeline(flip)
-        for index, record in enumerate(records):
-            mine, want = dataset[index], theirs({**record})
-            truth = mine['data_samples'].gt_instances
-            if not torch.equal(mine['inputs'], want['inputs']):
-                raise RuntimeError(f'{record["img_path"]}: the images differ.')
-            if (truth.bboxes - want['boxes']).abs().max() > 1e-3:
-                raise RuntimeError(f'{record["img_path"]}: the boxes differ.')
-            bitmaps, others = truth.masks.to_bitmaps(), want['masks'].astype(bool)
-            overlap = (bitmaps & others).sum((1, 2)) / np.maximum((bitmaps | others).sum((1, 2)), 1)
-            worst = min(worst, float(overlap.min()))
-    if worst < 0.8:
-        raise RuntimeError(f'the masks differ: IoU {worst:.3f}')
-    return f'images equal, boxes within 1e-3, masks IoU >= {worst:.2f}'
+def draw(root: Path, name: str, *, images: int, size: int) -> DrawnShapes:
+    """Pictures for a recipe; clips for SAM 2, a sixth as many."""
+    if name == 'sam2':
+        return draw_shapes(root / name, num_train=1, num_val=1, size=CLIP_SIZE, clips=max(images // 6, 1),
+                           clip_length=CLIP_LENGTH)
+    return draw_shapes(root / name, num_train=images, num_val=1, size=size)
 
 
 def main() -> int:
@@ -115,25 +42,18 @@ def main() -> int:
     arguments = parser(__doc__, rounds=5)
     arguments.add_argument('--images', type=int, default=24, help='drawn images (24)')
     arguments.add_argument('--size', type=int, default=480, help='their side in pixels (480)')
+    arguments.add_argument('--recipe', nargs='+', choices=RECIPES, default=tuple(RECIPES), help='recipes (all)')
     args = arguments.parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        draw_shapes(root, num_train=args.images, num_val=1, size=args.size)
-        records = read_records(root / 'annotations' / 'instances_train.json', root / 'train')
-        note = check(root, records)
-        dataset, theirs = our_dataset(root, 0.5), their_pipeline(0.5)
-
-        def run_ours() -> None:
-            for index in range(len(records)):
-                with seeded_sample(index):
-                    dataset[index]
-
-        seconds = time_in_turns({'ours': run_ours, 'mmcv': lambda: [theirs({**r}) for r in records]},
-                                rounds=args.rounds)
-    row = compare_seconds('Mask R-CNN train pipeline', seconds, ours='ours', peer='mmcv', note=note,
-                          images=len(records))
-    return finish(RatioTable(f'Data loading, {len(records)} images of {args.size}x{args.size} to {SCALE}, one process',
-                             machine_line(), [row]), args)
+        for name in args.recipe:
+            recipe = RECIPES[name](draw(Path(folder), name, images=args.images, size=args.size))
+            seconds = time_in_turns({'ours': recipe.ours, recipe.peer_name: recipe.peer}, **timing(args))
+            rows.append(compare_seconds(recipe.name, seconds, ours='ours', peer=recipe.peer_name, note=recipe.note,
+                                        images=recipe.images))
+    title = (f'Data loading in one process, {args.images} images of {args.size}x{args.size} (SAM 2: frames of '
+             f'{CLIP_SIZE}x{CLIP_SIZE}; MAL: images/s is boxes/s)')
+    return finish(RatioTable(title, machine_line(), rows), args)
 
 
 if __name__ == '__main__':

@@ -5,20 +5,17 @@ Each is a module of two functions, ``forward`` and ``backward``, that is importe
 import functools
 import importlib
 import importlib.util
-import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 import torch
 
+from .kernel_trial import HAS_TRITON, INTERPRETED, what_fails
 from .sampled_attention import by_grid_sample
 
 #: implementation -> what it is installed with
 PACKAGES = {'numba': 'pip install maskforge[cpu]', 'triton': 'PyTorch for CUDA, or pip install triton'}
-INSTALLED = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
-#: where the kernels run; Triton's interpreter takes tensors of the CPU
-INTERPRETED = os.environ.get('TRITON_INTERPRET', '').lower() in ('1', 'true', 'on', 'yes', 'y')
+INSTALLED = {'numba': importlib.util.find_spec('numba') is not None, 'triton': HAS_TRITON}
+#: where the kernels run
 DEVICES = {'numba': ('cpu',), 'triton': ('cpu', 'cuda') if INTERPRETED else ('cuda',)}
 
 #: the largest relative difference from grid sampling, of a result or gradient
@@ -88,27 +85,14 @@ def kernels_work(name: str, device: str, dtype: torch.dtype, channels: int) -> b
 
 @functools.cache
 def _try_kernels(name: str, device: str, dtype: torch.dtype, channels: int) -> bool:
-    try:
-        # in a thread of its own no autocast, inference mode, or hook on saved tensors of the caller is in the way
-        with ThreadPoolExecutor(1) as fresh:
-            index = torch.cuda.current_device() if device == 'cuda' else None  # a new thread begins at device 0
-            error = fresh.submit(_difference_there, index, name, device, dtype, channels).result()
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as problem:  # compilers fail in many ways
-        error = f'{type(problem).__name__}: {problem}'
+    error = what_fails(_difference, device, name, dtype, channels)
     if error:
         warnings.warn(f'deformable attention falls back to slower grid sampling: the {name} kernels for {dtype} and '
                       f'{channels} channels a head fail on this {device} device: {error}', RuntimeWarning, stacklevel=2)
     return not error
 
 
-def _difference_there(index: int | None, *args) -> str:
-    with nullcontext() if index is None else torch.cuda.device(index):
-        return _difference(*args)
-
-
-def _difference(name: str, device: str, dtype: torch.dtype, channels: int) -> str:
+def _difference(device: str, name: str, dtype: torch.dtype, channels: int) -> str:
     """What differs from grid sampling, in the result or a gradient of an example; empty if nothing does."""
     shapes, exact = ((2, 3), (1, 2)), torch.promote_types(dtype, torch.float32)
     # waves, to leave the random generators alone; some samples lie outside

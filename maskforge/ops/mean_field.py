@@ -5,13 +5,17 @@ kernel between the pixels of a window and no unary term after the start.
 
 Legend: B crops, S side in pixels, N pairs of a window's centre and another pixel.
 """
+import functools
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from .kernel_trial import HAS_TRITON, what_fails
 
 FORMS = ('logit', 'exact')
 #: keeps the exact form's quotient apart from 0 / 0
@@ -21,7 +25,7 @@ EPS = 1e-6
 @torch.no_grad()
 def mean_field(image: Float[Tensor, 'B 3 S S'], unary: Float[Tensor, 'B S S'], box_mask: Float[Tensor, 'B S S'], *,
                kernel_size: int = 3, num_iter: int = 100, zeta: float | int = 0.1, low: float = 0.1, high: float = 0.9,
-               form: str = 'logit', dilation: int = 1) -> Bool[Tensor, 'B S S']:
+               form: str = 'logit', dilation: int = 1, fused: bool | None = None) -> Bool[Tensor, 'B S S']:
     """Return the foreground after ``num_iter`` updates.
 
     A pixel's message to another is weighted by exp(-|difference of colours|^2 / (2 zeta^2)), its own by 1; pixels
@@ -37,11 +41,15 @@ def mean_field(image: Float[Tensor, 'B 3 S S'], unary: Float[Tensor, 'B S S'], b
         form: 'exact' multiplies probabilities; 'logit' adds their logits, which drops a term of 1e-6 from the quotient
             and takes about a tenth of the time (0.04 % of pixels differ).
         dilation: distance of the window's pixels.
+        fused: do all updates of the logit form in one Triton kernel; by default on a GPU where it works.
 
     Raises:
-        ValueError: an even window, bounds or a form that do not exist.
+        ValueError: an even window, bounds or a form that do not exist; ``fused=True`` with the exact form.
+        ImportError: ``fused=True`` without Triton.
     """
     _check(kernel_size, num_iter, zeta, low, high, form, dilation)
+    if fused and form == 'exact':
+        raise ValueError("fused=True is of form='logit' only.")
     offsets = half_window(kernel_size, dilation)
     weights = pair_weights(image.float(), offsets, zeta=float(zeta))
     box_mask = box_mask.float()
@@ -49,7 +57,10 @@ def mean_field(image: Float[Tensor, 'B 3 S S'], unary: Float[Tensor, 'B S S'], b
     if form == 'exact':
         return _exact(start, box_mask, weights, offsets, num_iter, low, high) > 0.5
     bounds = math.log(low / (1 - low)), math.log(high / (1 - high))
-    return _logit(torch.logit(start), box_mask.log(), weights, offsets, num_iter, bounds) > 0
+    fields = torch.logit(start), box_mask.log(), weights, offsets
+    if fused or (fused is None and start.is_cuda and HAS_TRITON and _fused_works(start.device.type)):
+        return _fused(*fields, num_iter, bounds, kernel_size, dilation) > 0
+    return _logit(*fields, num_iter, bounds) > 0
 
 
 def half_window(kernel_size: int, dilation: int = 1) -> list[tuple[int, int]]:
@@ -65,6 +76,15 @@ def pair_weights(image: Float[Tensor, 'B 3 S S'], offsets: Sequence[tuple[int, i
     for down, right in offsets:
         ours, theirs = _pair(image, down, right)
         found.append(((ours - theirs).square().sum(1) / (-2 * zeta**2)).exp())
+    return found
+
+
+def aligned_weights(weights: Sequence[Tensor], offsets: Sequence[tuple[int, int]],
+                    like: Float[Tensor, 'B S S']) -> Float[Tensor, 'P B S S']:
+    """Return pair weights as maps of the crop's size: at each pixel that of its partner, zero where there is none."""
+    found = like.new_zeros(len(offsets), *like.shape)
+    for one, weight, (down, right) in zip(found, weights, offsets):
+        _pair(one, down, right)[0].copy_(weight)
     return found
 
 
@@ -93,6 +113,32 @@ def _logit(state: Tensor, log_box: Tensor, weights: Sequence[Tensor], offsets: S
         other = _messages(state, other, weights, offsets).add_(log_box).clamp_(*bounds)
         state, other = other, state
     return state
+
+
+def _fused(state: Tensor, log_box: Tensor, weights: Sequence[Tensor], offsets: Sequence, num_iter: int,
+           bounds: tuple[float, float], kernel_size: int, dilation: int) -> Tensor:
+    from .mean_field_triton import updated
+    return updated(state, log_box, aligned_weights(weights, offsets, state), kernel_size=kernel_size,
+                   dilation=dilation, num_iter=num_iter, bounds=bounds)
+
+
+@functools.cache
+def _fused_works(device: str) -> bool:
+    """Whether the kernel compiles and equals the loop here; tried once, on a tiny example."""
+    error = what_fails(_difference, device)
+    if error:
+        warnings.warn(f'the mean field falls back to a launch for every operation: the Triton kernel fails on this '
+                      f'{device} device: {error}', RuntimeWarning, stacklevel=2)
+    return not error
+
+
+def _difference(device: str) -> str:
+    # waves, to leave the random generators alone
+    state = torch.arange(2 * 7 * 7, device=device, dtype=torch.float32).sin().view(2, 7, 7)
+    offsets, settings = half_window(3), (5, (-2., 2.))
+    fields = state, torch.zeros_like(state), pair_weights(state[:, None].expand(2, 3, 7, 7), offsets, zeta=1.0), offsets
+    worst = (_fused(*fields, *settings, 3, 1) - _logit(state.clone(), *fields[1:], *settings)).abs().max().item()
+    return f'differs by {worst:.2g}' if not worst < 1e-4 else ''  # not (worst > ...): it may be NaN
 
 
 def _exact(state: Tensor, box: Tensor, weights: Sequence[Tensor], offsets: Sequence, num_iter: int, low: float,

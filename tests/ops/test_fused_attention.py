@@ -1,8 +1,4 @@
 """The fused kernels: against grid sampling, on several threads, in compiled graphs, and when they fail."""
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -201,11 +197,3 @@ def test_without_a_folder_for_compiled_code(monkeypatch):
     monkeypatch.setattr(numba, 'njit', njit)
     with pytest.warns(RuntimeWarning, match=r'every process compiles its own.*no locator.*Set NUMBA_CACHE_DIR'):
         assert kernels._compiled(abs) is abs
-
-
-@pytest.mark.skipif(not fused_attention.INSTALLED['triton'], reason='needs triton')
-def test_triton_kernels_in_the_interpreter():
-    script = Path(__file__).with_name('triton_kernels.py')
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True,
-                          env=dict(os.environ, TRITON_INTERPRET='1', OMP_NUM_THREADS='1'))
-    assert done.returncode == 0, done.stdout + done.stderr

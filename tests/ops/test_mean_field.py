@@ -92,3 +92,16 @@ def test_profile_of_a_box_that_comes_again():
 def test_bad_settings(options, message):
     with pytest.raises(ValueError, match=message):
         mean_field(*tensors([1]), **options)
+
+
+def test_the_fused_kernel_is_of_the_logit_form():
+    with pytest.raises(ValueError, match="fused=True is of form='logit' only"):
+        mean_field(*tensors([1]), form='exact', fused=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('options', [dict(num_iter=100), dict(num_iter=7, kernel_size=5), dict(num_iter=4, dilation=3)])
+def test_fused_on_a_gpu(options):
+    image, unary, box = (part.cuda() for part in tensors(range(6), side=128))
+    fused, loop = (mean_field(image, unary, box, fused=way, **options) for way in (True, False))
+    assert (fused != loop).float().mean() < 1e-4

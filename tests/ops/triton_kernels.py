@@ -1,8 +1,9 @@
-"""Run by test_fused_attention.py in a process of its own: Triton decides at its import whether it interprets."""
+"""Run by test_triton_kernels.py in a process of its own: Triton decides at its import whether it interprets."""
 import sys
 
 import torch
 
+from maskforge.ops import mean_field as fields
 from maskforge.ops.deformable_attention import multi_scale_deformable_attention
 
 torch.set_num_threads(1)
@@ -26,8 +27,24 @@ def differences(shapes, batch, queries, heads, channels, points, *, dtype):
     return [((one - other).abs().max() / other.abs().max().clamp(min=1e-6)).item() for one, other in zip(*results)]
 
 
+def mean_field_difference(side, kernel_size, dilation, num_iter):
+    """Of logits; one block of pixels, several, a crop smaller than the window."""
+    generator = torch.Generator().manual_seed(0)
+    image, state = (torch.randn(2, *shape, generator=generator) for shape in ((3, side, side), (side, side)))
+    box = torch.ones(2, side, side)
+    box[:, :2], box[:, 2] = 0, 0.5
+    offsets = fields.half_window(kernel_size, dilation)
+    inputs = state, box.log(), fields.pair_weights(image, offsets, zeta=1.0), offsets
+    fused = fields._fused(*inputs, num_iter, (-2.2, 2.2), kernel_size, dilation)
+    return (fused - fields._logit(state.clone(), *inputs[1:], num_iter, (-2.2, 2.2))).abs().max().item()
+
+
 def main():
-    failed = 0
+    failed = int(not fields._fused_works('cpu'))
+    for case in ((9, 3, 1, 5), (70, 3, 1, 2), (9, 5, 2, 3), (3, 5, 1, 3), (5, 1, 1, 2), (5, 3, 1, 0)):
+        found = mean_field_difference(*case)
+        print('mean field', case, found)
+        failed += not found < 1e-5
     for dtype, tolerance in TOLERANCES.items():
         for case in CASES if dtype == torch.float32 else CASES[1:2]:
             found = differences(*case, dtype=dtype)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maskforge.ops import box_area, roi_align
+from maskforge.ops import box_area, can_align_levels, roi_align, roi_align_levels
 from maskforge.registry import MODELS
 
 
@@ -64,9 +64,13 @@ class SingleRoIExtractor(nn.Module):
     def forward(self, features: Sequence[Float[Tensor, 'B C _ _']],
                 rois: Float[Tensor, 'N 5']) -> Float[Tensor, 'N C S S']:
         """Pool regions (image index, xyxy in pixels) from the levels; levels beyond the strides are not used."""
-        levels = self.map_roi_levels(rois)
+        levels, layers = self.map_roi_levels(rois), self.roi_layers
+        if all(type(layer) is RoIAlign for layer in layers) and can_align_levels(features[:len(layers)]):
+            return roi_align_levels(features[:len(layers)], rois, levels, output_size=layers[0].output_size,
+                                    spatial_scales=[layer.spatial_scale for layer in layers],
+                                    sampling_ratio=layers[0].sampling_ratio, aligned=layers[0].aligned)
         rows = [(levels == index).nonzero()[:, 0] for index in range(self.num_inputs)]
         # an empty level stays in the graph: every parameter gets a gradient, as DDP wants
-        pooled = [layer(level, rois[chosen]) for layer, level, chosen in zip(self.roi_layers, features, rows)]
+        pooled = [layer(level, rois[chosen]) for layer, level, chosen in zip(layers, features, rows)]
         # back to the order of the regions by a gather: exporters write a scatter of no rows wrongly
         return torch.cat(pooled)[torch.cat(rows).argsort()]

@@ -16,7 +16,7 @@ from .boxes import (
 from .deformable_attention import attention_implementation, multi_scale_deformable_attention
 from .masks import paste_masks, paste_to_rles, window_to_rle
 from .nms import grouped_nms, multiclass_nms, nms_mask
-from .roi_align import roi_align
+from .roi_align import can_align_levels, roi_align, roi_align_levels
 
 __all__ = [
     'AnchorGenerator',
@@ -26,6 +26,7 @@ __all__ = [
     'box_area',
     'box_iof',
     'box_iou',
+    'can_align_levels',
     'clip_boxes',
     'cxcywh_to_xyxy',
     'decode_deltas',
@@ -41,6 +42,7 @@ __all__ = [
     'paste_masks',
     'paste_to_rles',
     'roi_align',
+    'roi_align_levels',
     'scale_boxes',
     'window_to_rle',
     'xyxy_to_cxcywh',

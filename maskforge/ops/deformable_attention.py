@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .exporting import is_exporting
 from .fused_attention import INSTALLED, OPERATORS, TOLERANCES, kernels_work
 from .sampled_attention import LevelShapes, by_gather, by_grid_sample
 
@@ -76,17 +77,12 @@ def _automatically(value: Tensor, level_shapes: LevelShapes, locations: Tensor, 
 def _best(value: Tensor) -> str:
     """The fastest implementation that is exact here, deterministic where that is asked for, and exportable."""
     device, name = value.device.type, FASTEST.get(value.device.type)
-    if name is None or torch.jit.is_tracing() or _is_exporting() or type(value) not in (Tensor, nn.Parameter):
+    if name is None or is_exporting() or type(value) not in (Tensor, nn.Parameter):
         return 'grid_sample'
     if device == 'cuda' and torch.are_deterministic_algorithms_enabled() and torch.is_grad_enabled():
         return 'gather'  # the backward passes of the others add atomically, in any order
     usable = INSTALLED[name] and value.dtype in TOLERANCES
     return name if usable and kernels_work(name, device, value.dtype, value.shape[3]) else 'grid_sample'
-
-
-def _is_exporting() -> bool:
-    # before torch 2.7 there is no way to ask
-    return getattr(torch.compiler, 'is_exporting', bool)()
 
 
 def _fused(name: str) -> Callable:

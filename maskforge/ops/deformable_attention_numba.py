@@ -4,43 +4,28 @@ The forward pass is cut into (image, head, tile of queries), the backward pass i
 write the same number, and each adds in a fixed order, so the result has the same bits on any number of threads. The
 threads are those of :mod:`.task_threads`; numba's own threading layers do not survive a fork and are not used.
 
-Compiled code is kept in numba's cache: beside this file, in the user's cache folder where that is not writable, or in
-``NUMBA_CACHE_DIR``. Half types are computed in float32.
+Half types are computed in float32.
 
 Shapes inside the kernels: value (B * S * H, D), locations (B * Q * H, L * P * 2), weights (B * Q * H, L * P), result
 (B * Q * H, D), sizes (L, 3) int64: height, width, first token.
 """
 import functools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import no_type_check
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from .compiled_loops import at as _at
+from .compiled_loops import compiled as _compiled
 from .task_threads import run_tasks
 
 #: queries of one task of the forward pass
 TILE = 64
-# sums over channels may be reordered, or they would not run on vectors; infinities and NaNs stay what they are
-OPTIONS = dict(nogil=True, error_model='numpy', fastmath={'reassoc', 'contract', 'nsz'})
 # beyond lies what is no number; isfinite() is a sum, which the reordering drops
 HUGE = 1e38
-# an index of this type is never negative, which saves numba's test for one
-_at = np.uintp
-
-
-def _compiled(function):
-    """``function`` for numba to compile at its first call; without a writable folder anew in every process."""
-    try:
-        return numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError as error:  # "no locator available"
-        warnings.warn(f'every process compiles its own CPU kernels: {error}. Set NUMBA_CACHE_DIR to a folder that can '
-                      f'be written.', RuntimeWarning, stacklevel=2)
-        return numba.njit(**OPTIONS)(function)
 
 
 @_compiled

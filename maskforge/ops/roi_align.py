@@ -1,8 +1,15 @@
 """RoIAlign in float32 under any precision (He et al. 2017, section 3)."""
+import functools
+import importlib
+import warnings
+from collections.abc import Sequence
+
 import torch
 import torchvision
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .fused_attention import INSTALLED
 
 
 def roi_align(features: Float[Tensor, 'B C H W'], rois: Float[Tensor, 'N 5'], *, output_size: int,
@@ -21,5 +28,68 @@ def roi_align(features: Float[Tensor, 'B C H W'], rois: Float[Tensor, 'N 5'], *,
         float32: half precision has too few bits for coordinates, and its CPU kernel does not exist.
     """
     with torch.autocast(features.device.type, enabled=False):
-        return torchvision.ops.roi_align(features.float(), rois.float(), output_size, spatial_scale,
-                                         sampling_ratio if sampling_ratio > 0 else -1, aligned)
+        features, rois, samples = features.float(), rois.float(), max(sampling_ratio, 0)
+        if can_align_levels([features]):
+            levels = torch.zeros(len(rois), dtype=torch.long)
+            return _pool([features], rois, levels, output_size, [spatial_scale], samples, aligned)
+        return torchvision.ops.roi_align(features, rois, output_size, spatial_scale, samples or -1, aligned)
+
+
+def can_align_levels(features: Sequence[Float[Tensor, 'B C _ _']]) -> bool:
+    """Whether :func:`roi_align_levels` can be used: plain calls on the CPU, where numba is installed and works."""
+    return all(map(_on_cpu, features)) and _loops_work()
+
+
+def roi_align_levels(features: Sequence[Float[Tensor, 'B C _ _']], rois: Float[Tensor, 'N 5'],
+                     levels: Int[Tensor, ' N'], *, output_size: int, spatial_scales: Sequence[float | int],
+                     sampling_ratio: int = 0, aligned: bool = True) -> Float[Tensor, 'N C S S']:
+    """:func:`roi_align` of regions that each have a level of their own, in the order of the regions.
+
+    Args:
+        levels: index of each region's level in ``features`` and ``spatial_scales``.
+    """
+    with torch.autocast('cpu', enabled=False):
+        return _pool([level.float() for level in features], rois.float(), levels, output_size, spatial_scales,
+                     max(sampling_ratio, 0), aligned)
+
+
+def _on_cpu(features: Tensor) -> bool:
+    """Whether this is a plain call, which nobody traces or compiles."""
+    watched = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return features.device.type == 'cpu' and type(features) in (Tensor, nn.Parameter) and not watched
+
+
+def _pool(features: Sequence[Tensor], rois: Tensor, levels: Tensor, side: int, scales: Sequence[float | int],
+          samples: int, aligned: bool) -> Tensor:
+    loops = importlib.import_module('.roi_align_numba', __package__)
+    return loops.NumbaRoIAlign.apply(rois, levels, side, scales, samples, aligned, *features)
+
+
+@functools.cache
+def _loops_work() -> bool:
+    """Whether the loops of :mod:`.roi_align_numba` compile and equal torchvision's; tried once, by a tiny example."""
+    if not INSTALLED['numba']:
+        return False
+    try:
+        error = _difference()
+    except Exception as problem:  # compilers fail in many ways
+        error = f'{type(problem).__name__}: {problem}'
+    if error:
+        warnings.warn(f'RoIAlign falls back to the slower one of torchvision: the numba loops fail here: {error}',
+                      RuntimeWarning, stacklevel=2)
+    return not error
+
+
+def _difference() -> str:
+    """What differs from torchvision's, in the result or the gradient; empty if nothing does."""
+    with torch.enable_grad(), torch.inference_mode(False):
+        # waves, to leave the random generators alone
+        features = torch.arange(2 * 3 * 5 * 6, dtype=torch.float32).sin().view(2, 3, 5, 6).requires_grad_()
+        rois = torch.tensor([[0., 1., 2., 9., 7.], [1., -3., 0., 30., 4.]])
+        pairs = []
+        levels = torch.zeros(2, dtype=torch.long)
+        for pooled in (_pool([features], rois, levels, 2, [0.5], 0, True),
+                       torchvision.ops.roi_align(features, rois, 2, 0.5, -1, True)):
+            pairs.append((pooled, *torch.autograd.grad(pooled.square().sum(), features)))
+        worst = max((one - other).abs().max().item() for one, other in zip(*pairs))
+    return f'differs by {worst:.2g}' if not worst < 1e-4 else ''

@@ -188,7 +188,7 @@ def test_environment_variable(monkeypatch):
 def test_without_a_folder_for_compiled_code(monkeypatch):
     import numba
 
-    from maskforge.ops import deformable_attention_numba as kernels
+    from maskforge.ops.compiled_loops import compiled
 
     def njit(*, cache=False, **options):
         if cache:
@@ -196,4 +196,4 @@ def test_without_a_folder_for_compiled_code(monkeypatch):
         return lambda function: function
     monkeypatch.setattr(numba, 'njit', njit)
     with pytest.warns(RuntimeWarning, match=r'every process compiles its own.*no locator.*Set NUMBA_CACHE_DIR'):
-        assert kernels._compiled(abs) is abs
+        assert compiled(abs) is abs

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from maskforge.backbones.recompute import recompute
+from maskforge.layers.folded_norm import conv_norm
 from maskforge.registry import MODELS
 
 # Statistics and affine terms as buffers: nothing to train, nothing to freeze. ``eps`` is taken from norm_cfg as given.
@@ -62,9 +63,11 @@ class ResidualBlock(BaseModule):
     def _sum(self, features: Tensor) -> Tensor:
         shortcut = features if self.downsample is None else self.downsample(features)
         for conv_name, norm_name in self._steps[:-1]:
-            features = self.relu(getattr(self, norm_name)(getattr(self, conv_name)(features)))
+            features = self.relu(conv_norm(getattr(self, conv_name), getattr(self, norm_name), features))
         conv_name, norm_name = self._steps[-1]
-        return getattr(self, norm_name)(getattr(self, conv_name)(features)) + shortcut
+        features = conv_norm(getattr(self, conv_name), getattr(self, norm_name), features)
+        features += shortcut
+        return features
 
 
 BlockFactory = Callable[..., ResidualBlock]

@@ -4,6 +4,7 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.layers.folded_norm import conv_norm
 from maskforge.registry import MODELS
 
 
@@ -27,7 +28,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, features: Float[Tensor, 'N C H W']) -> Float[Tensor, 'N _ _ _']:
         """Return relu(norm(conv(features))), each where asked for."""
-        features = self.conv(features)
-        if self.norm_name is not None:
-            features = getattr(self, self.norm_name)(features)
-        return F.relu(features) if self.relu else features
+        if self.norm_name is None:
+            features = self.conv(features)
+        else:
+            features = conv_norm(self.conv, getattr(self, self.norm_name), features)
+        return F.relu_(features) if self.relu else features

@@ -37,7 +37,7 @@ class DeformableEncoderLayer(nn.Module):
         attended = self.self_attn(x + position, value=x, reference_points=reference_points, level_shapes=level_shapes,
                                   padding=padding)
         x = self.norm1(x + self.dropout(attended))
-        hidden = self.linear2(self.dropout(self.linear1(x).relu()))
+        hidden = self.linear2(self.dropout(self.linear1(x).relu_()))
         return self.norm2(x + self.dropout(hidden))
 
 

@@ -20,5 +20,5 @@ class MLP(nn.Module):
     def forward(self, x: Float[Tensor, '*B _']) -> Float[Tensor, '*B _']:
         """Return the last layer's output, without an activation."""
         for layer in self.layers[:-1]:
-            x = layer(x).relu()
+            x = layer(x).relu_()
         return self.layers[-1](x)

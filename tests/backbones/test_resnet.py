@@ -35,9 +35,10 @@ def test_equals_torchvision_with_the_same_weights(depth):
     assert set(report.unexpected_keys) == {'fc.weight', 'fc.bias'}
     ours.eval(), theirs.eval()
     with torch.no_grad():
-        levels, expected = ours(IMAGES), torchvision_levels(theirs, IMAGES)
+        levels = ours.double()(IMAGES.double())
+        expected = torchvision_levels(theirs.double(), IMAGES.double())
     for level, want, channels, stride in zip(levels, expected, ours.out_channels, ours.strides):
-        assert torch.equal(level, want)
+        torch.testing.assert_close(level, want)
         assert level.shape == (2, channels, 64 // stride, 96 // stride)
 
 
@@ -139,3 +140,10 @@ def test_built_from_the_config_text_of_mmdetection():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         ResNet(**arguments)
+
+
+@pytest.mark.parametrize(('channels_last', 'expected'), [(None, True), (True, True), (False, False)])
+def test_channels_last(channels_last, expected):
+    network = ResNet(18, base_channels=8, channels_last=channels_last).eval()
+    levels = network(IMAGES)
+    assert [level.is_contiguous(memory_format=torch.channels_last) for level in levels] == [expected] * 4

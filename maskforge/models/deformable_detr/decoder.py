@@ -47,7 +47,7 @@ class DeformableDecoderLayer(nn.Module):
         attended = self.cross_attn(x + position, value=memory, reference_points=reference_points,
                                    level_shapes=tokens.shapes, padding=tokens.padding)
         x = self.cross_attn_norm(x + self.dropout(attended))
-        hidden = self.linear2(self.dropout(self.linear1(x).relu()))
+        hidden = self.linear2(self.dropout(self.linear1(x).relu_()))
         return self.ffn_norm(x + self.dropout(hidden))
 
 

@@ -69,7 +69,7 @@ class ConvFCBBoxHead(BaseModule):
             pooled = conv(pooled)
         hidden = pooled.flatten(1)
         for layer in self.shared_fcs:
-            hidden = F.relu(layer(hidden))
+            hidden = F.relu_(layer(hidden))
         return self.fc_cls(hidden), self.fc_reg(hidden)
 
     def decode(self, boxes: Float[Tensor, 'R 4'], offsets: Float[Tensor, 'R _'], *,

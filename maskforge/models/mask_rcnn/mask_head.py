@@ -56,7 +56,7 @@ class FCNMaskHead(BaseModule):
         """Return mask logits, one channel per class (or one)."""
         for conv in self.convs:
             pooled = conv(pooled)
-        return self.conv_logits(F.relu(self.upsample(pooled)))
+        return self.conv_logits(F.relu_(self.upsample(pooled)))
 
     def select(self, logits: Float[Tensor, 'R _ T T'], labels: Int[Tensor, ' R']) -> Float[Tensor, 'R T T']:
         """Return each region's logits of its class, float32."""

@@ -65,7 +65,9 @@ class RPNHead(BaseModule):
 
     def forward(self, features: Sequence[Float[Tensor, 'B C _ _']]) -> LevelOutputs:
         """Return per level the objectness logits (B, A, H, W) and offsets (B, 4A, H, W), anchor-major."""
-        hidden = [F.relu(self.rpn_conv(level)) for level in features]
+        hidden = [self.rpn_conv(level) for level in features]
+        if isinstance(self.rpn_conv, nn.Conv2d):  # blocks of several end with an activation of their own
+            hidden = [F.relu_(level) for level in hidden]
         return [self.rpn_cls(level) for level in hidden], [self.rpn_reg(level) for level in hidden]
 
     def flatten(self, outputs: LevelOutputs) -> tuple[list[Float[Tensor, 'B _']], list[Float[Tensor, 'B _ 4']]]:

@@ -160,21 +160,28 @@ def compile_modules(model: nn.Module, compile_cfg: dict | bool | None) -> list[s
     """Compile submodules in place with ``torch.compile``; names in the state dict stay as they are.
 
     Args:
-        compile_cfg: True, or ``dict(modules=['backbone', 'neck'], **options of torch.compile)``. Without
-            ``modules``: backbone and neck, which have no control flow that depends on data.
+        compile_cfg: True, or ``dict(modules=['backbone', 'neck'], **options of torch.compile)``; a list of modules
+            (``'encoder.layers'``) means its members. Without ``modules``: what the model names as ``compiled_parts``,
+            or backbone and neck: parts that have no control flow that depends on data.
 
     Returns:
         Names of the compiled modules.
+
+    Raises:
+        ValueError: names that are no modules; none are given, and the model has no such parts.
     """
     if not compile_cfg:
         return []
     options = {} if compile_cfg is True else dict(compile_cfg)
     names = options.pop('modules', None)
     if names is None:
-        names = [name for name in ('backbone', 'neck') if isinstance(getattr(model, name, None), nn.Module)]
+        known = dict(model.named_modules())
+        names = [name for name in getattr(model, 'compiled_parts', ('backbone', 'neck')) if name in known]
         if not names:
             raise ValueError(f"compile: {type(model).__name__} has neither backbone nor neck; name the modules: "
                              f"compile=dict(modules=['{next(iter(dict(model.named_children())), 'encoder')}']).")
     for module in find_modules(model, names, 'compile.modules'):
-        module.compile(**options)
+        # a list is never called itself
+        for part in module if isinstance(module, nn.ModuleList) else [module]:
+            part.compile(**options)
     return [names] if isinstance(names, str) else list(names)

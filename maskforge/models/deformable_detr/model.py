@@ -60,6 +60,8 @@ class DeformableDETR(BaseModel):
 
     # what every step runs equally often in all processes, see FSDP2Strategy
     sharded_parts = ('backbone', 'encoder', 'decoder')
+    # what `compile=True` compiles, piece by piece: shapes vary little there, and control flow with the data not at all
+    compiled_parts = ('backbone', 'encoder.layers', 'decoder.layers')
 
     def __init__(self, backbone: Mapping, *, num_classes: int = 91, num_feature_levels: int = 4,
                  return_interm_indices: Sequence[int] = (1, 2, 3, 4), num_queries: int = 300, hidden_dim: int = 256,

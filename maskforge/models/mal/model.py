@@ -62,6 +62,8 @@ class MAL(BaseModel):
 
     # what every step runs equally often in all processes, see FSDP2Strategy
     sharded_parts = ('student.backbone', 'teacher.backbone')
+    # what `compile=True` compiles, piece by piece: shapes vary little there, and control flow with the data not at all
+    compiled_parts = ('student.backbone', 'student.mask_head', 'teacher.backbone', 'teacher.mask_head')
 
     def __init__(self, arch: str | None = 'vit-mae-base/16', *, compat: str | Compat = 'default',
                  backbone: Mapping | None = None, data_preprocessor: Mapping | nn.Module | None = None,

@@ -61,6 +61,8 @@ class Mask2Former(BaseModel):
 
     # what every step runs equally often in all processes, see FSDP2Strategy
     sharded_parts = ('backbone', 'pixel_decoder', 'decoder.layers')
+    # what `compile=True` compiles, piece by piece: shapes vary little there, and control flow with the data not at all
+    compiled_parts = ('backbone', 'pixel_decoder.encoder.layers', 'decoder.layers')
 
     def __init__(self, backbone: Mapping, *, num_classes: int, mode: str | Sequence[str] = 'panoptic',
                  num_queries: int = 100, hidden_dim: int = 256, nheads: int = 8, enc_layers: int = 6,

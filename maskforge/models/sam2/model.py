@@ -70,6 +70,8 @@ class SAM2(BaseModel):
 
     # what every step runs equally often in all processes, see FSDP2Strategy
     sharded_parts = ('network.image_encoder.trunk',)
+    # what `compile=True` compiles, piece by piece: shapes vary little there, and control flow with the data not at all
+    compiled_parts = ('network.image_encoder', 'network.memory_encoder')
     unused_get_zeros = True
 
     def __init__(self, network: Mapping[str, Any], *, prompts: Mapping[str, Any] | None = None,

@@ -1,0 +1,40 @@
+"""``compile`` in a config: every family trains as it does without."""
+import pytest
+import torch
+from strategy_runs import FAMILIES, difference, drawn_shapes, family_config
+from torch._dynamo import lookup_backend
+
+from maskforge.engine import Runner
+from maskforge.engine.model_preparation import compile_modules
+
+
+class WithList(torch.nn.Module):
+    compiled_parts = ('layers', 'head')
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(2))
+
+
+def test_a_list_means_its_members_and_parts_may_be_missing():
+    model = WithList()
+    assert compile_modules(model, dict(backend='eager')) == ['layers']
+    assert all(layer._compiled_call_impl is not None for layer in model.layers)
+    assert model.layers._compiled_call_impl is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_family_trains_alike(family, tmp_path):
+    drawn, graphs, found = drawn_shapes(tmp_path), [], []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return lookup_backend('aot_eager')(graph, inputs)
+    for name, compiled in (('plain', False), ('compiled', dict(backend=backend))):
+        runner = Runner.from_cfg(family_config(family, drawn, tmp_path / name, iterations=2))
+        compile_modules(runner.model, compiled)
+        runner.train()
+        found.append(runner.model.state_dict())
+        assert bool(graphs) == (name == 'compiled')
+    assert difference(*map(dict, found)) < 1e-5

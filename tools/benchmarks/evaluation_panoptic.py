@@ -31,8 +31,8 @@ class PanopticData:
 def draw(root: Path, *, images: int, size: int) -> PanopticData:
     """Predictions are the truth moved by some pixels, a fifth of the segments with another class."""
     drawn = draw_shapes(root, num_train=1, num_val=images, size=size, panoptic=True)
-    truth, rng, predicted = PanopticJson.load(drawn.panoptic['val']), np.random.default_rng(0), []
-    folder = drawn.panoptic['val'].with_suffix('')
+    annotations, folder = root / 'annotations' / 'panoptic_val.json', drawn.panoptic['val']
+    truth, rng, predicted = PanopticJson.load(annotations), np.random.default_rng(0), []
     for row in range(len(truth)):
         segments = truth.segments_of(row)
         pixels = read_segments(folder / truth.png_names[row], segments, size=tuple(truth.images.sizes[row].tolist()))
@@ -41,7 +41,7 @@ def draw(root: Path, *, images: int, size: int) -> PanopticData:
         wrong = rng.random(len(labels)) < 0.2
         labels[wrong] = rng.integers(0, len(truth.categories), wrong.sum())
         predicted.append(PanopticSegmentation(moved, labels))
-    return PanopticData(drawn.panoptic['val'], folder, truth, predicted)
+    return PanopticData(annotations, folder, truth, predicted)
 
 
 def ours(data: PanopticData) -> float:

@@ -5,10 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from maskforge.layers.linear import Linear, linear
 from maskforge.models.sam2.position_encoding import rotate
 
 #: attention weights that exist at once where dropout keeps a CPU from its fused kernel: 16 MB in float32
 CHUNK_WEIGHTS = 2**22
+#: the same where nothing but a product with the values comes after them: they stay in the cache
+CACHED_WEIGHTS = 2**20
 
 
 class Attention(nn.Module):
@@ -28,10 +31,10 @@ class Attention(nn.Module):
         self.num_heads, self.dropout = num_heads, dropout
         # operator sets of ONNX below 14 have none: layers.attention.make_attention_explicit
         self.fused_attn = True
-        self.q_proj = nn.Linear(embed_dims, inner_dims)
-        self.k_proj = nn.Linear(memory_dims, inner_dims)
-        self.v_proj = nn.Linear(memory_dims, inner_dims)
-        self.out_proj = nn.Linear(inner_dims, embed_dims)
+        self.q_proj = Linear(embed_dims, inner_dims)
+        self.k_proj = Linear(memory_dims, inner_dims)
+        self.v_proj = Linear(memory_dims, inner_dims)
+        self.out_proj = Linear(inner_dims, embed_dims)
 
     def forward(self, query: Float[Tensor, 'N Q C'], key: Float[Tensor, 'N S K'],
                 value: Float[Tensor, 'N S K']) -> Float[Tensor, 'N Q C']:
@@ -93,11 +96,18 @@ def attend(q: Float[Tensor, 'N H Q D'], k: Float[Tensor, 'N H S D'], v: Float[Te
     """
     if q.device.type != 'cpu' or (not dropout and v.shape[-1] == q.shape[-1]):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=float(dropout))
+    if not dropout and not torch.is_grad_enabled():
+        rows = [_attend_row(*row) for row in zip(*(x.flatten(0, 1) for x in (q, k, v)))]
+        return torch.stack(rows).unflatten(0, q.shape[:2])
     rows = max(CHUNK_WEIGHTS // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
-    if not torch.is_grad_enabled():
-        return torch.cat([_attend_in_full(chunk, k, v, dropout) for chunk in q.split(rows, 2)], dim=2)
     chunks = [checkpoint(_attend_in_full, chunk, k, v, dropout, use_reentrant=False) for chunk in q.split(rows, 2)]
     return torch.cat(chunks, dim=2)
+
+
+def _attend_row(q: Float[Tensor, 'Q D'], k: Float[Tensor, 'S D'], v: Float[Tensor, 'S E']) -> Float[Tensor, 'Q E']:
+    values, rows = v.t().contiguous(), max(CACHED_WEIGHTS // max(len(k), 1), 1)
+    parts = (q * q.shape[-1]**-0.5).split(rows)
+    return torch.cat([linear(linear(part, k).softmax(-1), values) for part in parts])
 
 
 def _attend_in_full(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.layers.linear import Linear, activated
+
 
 class HieraBlock(nn.Module):
     """A block of timm's trunk with its parts, names and numbers, and another order of work.
@@ -23,10 +25,14 @@ class HieraBlock(nn.Module):
         super().__init__()
         self.proj, self.norm1, self.attn, self.norm2, self.mlp = (
             block.proj, block.norm1, block.attn, block.norm2, block.mlp)
+        self.attn.qkv, self.attn.proj = Linear.of(self.attn.qkv), Linear.of(self.attn.proj)
+        self.mlp.fc1, self.mlp.fc2 = Linear.of(self.mlp.fc1), Linear.of(self.mlp.fc2)
         self.drop_path1, self.drop_path2, self.pool = block.drop_path1, block.drop_path2, block.pool
         self.window = tuple(block.window_size) if block.is_windowed else None
         self.stride = block.q_stride or (1, 1)
         self.widens = block.dim != block.dim_out
+        if self.widens:
+            self.proj = Linear.of(block.proj)
 
     def forward(self, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ D']:
         """Return the map after the block, of half the size where it pools."""
@@ -34,7 +40,7 @@ class HieraBlock(nn.Module):
         if self.widens:
             x = self._pooled(self.proj(own))
         x = x + self.drop_path1(self._attention(own))
-        return x + self.drop_path2(self.mlp(self.norm2(x)))
+        return x + self.drop_path2(self.mlp.fc2(activated(self.mlp.fc1, self.norm2(x), 'gelu')))
 
     def _attention(self, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ D']:
         height, width = x.shape[1:3]

@@ -3,6 +3,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from maskforge.layers.linear import Linear, activated
 from maskforge.models.sam2.attention import RotaryAttention
 from maskforge.models.sam2.position_encoding import rotation_table, sine_map
 
@@ -22,8 +23,8 @@ class MemoryAttentionLayer(nn.Module):
         super().__init__()
         self.self_attn = RotaryAttention(embed_dims, dropout=dropout)
         self.cross_attn_image = RotaryAttention(embed_dims, memory_dims=memory_dims, dropout=dropout)
-        self.linear1 = nn.Linear(embed_dims, feedforward)
-        self.linear2 = nn.Linear(feedforward, embed_dims)
+        self.linear1 = Linear(embed_dims, feedforward)
+        self.linear2 = Linear(feedforward, embed_dims)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(embed_dims) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
@@ -36,7 +37,7 @@ class MemoryAttentionLayer(nn.Module):
         own = self.norm1(x)
         x = x + self.dropout(self.self_attn(own, own, own, table=table))
         x = x + self.dropout(self.cross_attn_image(self.norm2(x), placed, memory, table=table, unplaced=unplaced))
-        return x + self.dropout(self.linear2(self.dropout(self.linear1(self.norm3(x)).relu())))
+        return x + self.dropout(self.linear2(self.dropout(activated(self.linear1, self.norm3(x), 'relu'))))
 
 
 class MemoryAttention(nn.Module):

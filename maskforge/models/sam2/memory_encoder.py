@@ -3,6 +3,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from maskforge.layers.linear import Linear, activated
 from maskforge.models.sam2.layer_norm_2d import LayerNorm2d
 
 #: widths of the mask's maps at strides 2, 4, 8 and 16
@@ -31,14 +32,13 @@ class ConvNeXtBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = LayerNorm2d(channels)
-        self.pwconv1, self.pwconv2 = nn.Linear(channels, 4 * channels), nn.Linear(4 * channels, channels)
-        self.act = nn.GELU()
+        self.pwconv1, self.pwconv2 = Linear(channels, 4 * channels), Linear(4 * channels, channels)
         self.gamma = nn.Parameter(torch.full((channels,), 1e-6))
 
     def forward(self, x: Float[Tensor, 'N C H W']) -> Float[Tensor, 'N C H W']:
         """Return the map after the block."""
         branch = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
-        return x + (self.gamma * self.pwconv2(self.act(self.pwconv1(branch)))).permute(0, 3, 1, 2)
+        return x + (self.gamma * self.pwconv2(activated(self.pwconv1, branch, 'gelu'))).permute(0, 3, 1, 2)
 
 
 class Fuser(nn.Module):

@@ -100,14 +100,19 @@ def read_segments(path: str | Path, segments: Segments, *, size: tuple[int, int]
         hint = ('; where EXIF data turn the photo, JSON file, PNG and image must be turned alike: the image is, unless '
                 "it is read with color_type='color_ignore_orientation'" if ids.shape == tuple(size)[::-1] else '')
         raise ValueError(f'{path} is {ids.shape[1]} x {ids.shape[0]} pixels, its image {size[1]} x {size[0]}{hint}.')
-    found = np.unique(ids)
+    flat = ids.ravel()
+    # rows of pixels of one segment stand for them: a hundredth of the pixels, or less
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    of_run = flat[starts]
+    found = np.unique(of_run)
     unknown = np.setdiff1d(found[found > 0], segments.ids)
     if len(unknown):
         raise ValueError(f'{path} holds the segment id {unknown[0]}{_and_more(unknown)}, which segments_info of the '
                          f'JSON file does not list; list it there, or paint it in 0 (void).')
     order = np.argsort(segments.ids)
-    table = np.concatenate([[0], order + 1])
-    return table[np.searchsorted(segments.ids[order], ids, side='right') * (ids > 0)].astype(np.int32)
+    table = np.concatenate([[0], order + 1]).astype(np.int32)
+    rows = table[np.searchsorted(segments.ids[order], of_run, side='right') * (of_run > 0)]
+    return np.repeat(rows, np.diff(starts, append=len(flat))).reshape(ids.shape)
 
 
 def segment_records(found: PanopticSegmentation, category_ids: np.ndarray, is_thing: np.ndarray) -> list[dict]:

@@ -20,8 +20,9 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if image is None:
         raise ValueError(f'{path} is not a readable PNG.')
-    blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
-    return red + 256 * green + 65536 * blue
+    # red, green, blue and a constant are the bytes of one number, the lowest first
+    packed = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).view('<u4')[..., 0]
+    return (packed & 0xFFFFFF).astype(np.int32)
 
 
 def write_panoptic_png(segment_ids: np.ndarray, path: str | Path) -> None:

@@ -94,7 +94,7 @@ def check(side: int, args) -> str:
         RuntimeError: they differ by more than 1e-4 of the largest.
     """
     clip = make_clip(side, frames=args.frames, objects=args.objects, corrections=args.corrections)
-    (mine, my_gradients), (wanted, gradients) = run_ours(clip, recompute=True), run_plain(clip)
+    (mine, my_gradients), (wanted, gradients) = run_ours(clip), run_plain(clip)
     worst = ((mine - wanted).abs() / wanted.abs()).max().item()
     scale = max(gradient.abs().max() for gradient in gradients)
     gap = max(((a - b).abs().max() / scale).item() for a, b in zip(my_gradients, gradients))
@@ -103,9 +103,9 @@ def check(side: int, args) -> str:
     return f'terms within {worst:.0e}, gradients {gap:.0e} of the largest'
 
 
-def run_ours(clip: Clip, *, recompute: bool) -> tuple[Tensor, list[Tensor]]:
-    """Sums and gradients by the model's criterion."""
-    criterion = ClipCriterion(SETTINGS, recompute=recompute)
+def run_ours(clip: Clip) -> tuple[Tensor, list[Tensor]]:
+    """Sums and gradients by the model's criterion, as it is by default."""
+    criterion = ClipCriterion(SETTINGS)
     return backward(clip, sum(criterion.pass_terms(found, truth) for found, truth in clip.passes))
 
 
@@ -118,16 +118,11 @@ def compare(side: int, args) -> list[Comparison]:
     """Check and measure at one size."""
     note = check(side, args)
     clip = make_clip(side, frames=args.frames, objects=args.objects, corrections=args.corrections)
-    sides = {'ours': lambda: run_ours(clip, recompute=True), 'ours, kept': lambda: run_ours(clip, recompute=False),
-             'formulas': lambda: run_plain(clip)}
+    sides = {'ours': lambda: run_ours(clip), 'formulas': lambda: run_plain(clip)}
     seconds = time_in_turns(sides, **timing(args))
     memory = {name: peak_memory(run) for name, run in sides.items()}
-    tasks = {'ours': 'recomputed', 'ours, kept': "kept (without 'loss' in activation_checkpoint)"}
-    rows = []
-    for name, task in tasks.items():
-        rows += [compare_seconds(f'{side}x{side}, {task}', seconds, ours=name, peer='formulas', note=note),
-                 compare_memory(f'peak memory, {side}x{side}, {task}', memory, ours=name, peer='formulas', note=note)]
-    return rows
+    return [compare_seconds(f'loss and gradients, {side}x{side}', seconds, ours='ours', peer='formulas', note=note),
+            compare_memory(f'peak memory, {side}x{side}', memory, ours='ours', peer='formulas', note=note)]
 
 
 def main() -> int:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from maskforge.losses.set_criterion import average_count
+from maskforge.models.sam2.best_mask import BestMask, best_mask
 from maskforge.models.sam2.losses import iou_error, mask_terms, presence_loss
 
 TERMS = ('mask', 'dice', 'iou', 'class')
@@ -80,8 +80,8 @@ class ClipCriterion:
 
     Args:
         settings: weights and forms.
-        recompute: compute masks of the input's size, and what is compared on them, again in the backward pass: of a
-            pass only masks of a quarter of the size stay.
+        recompute: keep no masks of the input's size for the backward pass: the gradient with respect to the logits of a
+            quarter of the size is computed along with the terms.
     """
 
     def __init__(self, settings: LossSettings, *, recompute: bool = True) -> None:
@@ -89,25 +89,26 @@ class ClipCriterion:
 
     def pass_terms(self, found: DecoderPass, truth: Bool[Tensor, 'N 1 H W']) -> Float[Tensor, ' 4']:
         """Return the sums over the objects of the unweighted terms of one pass, in the order of ``TERMS``."""
-        inputs = (found.logits, found.ious, found.object_scores, truth)
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._terms, *inputs, use_reentrant=False, preserve_rng_state=False)
-        return self._terms(*inputs)
-
-    def _terms(self, logits: Tensor, ious: Tensor, scores: Tensor, truth: Tensor) -> Float[Tensor, ' 4']:
         own, scored = self.settings, self.settings.pred_obj_scores is not False
-        with torch.autocast(logits.device.type, enabled=False):
-            focal, dice, actual = mask_terms(logits, truth, alpha=own.focal_alpha, gamma=own.focal_gamma)
-            error = iou_error(ious, actual, l1=own.iou_use_l1_loss)
-            best = (own.loss_mask * focal + own.loss_dice * dice).detach().argmin(1, keepdim=True)
-            error = error.mean(1) if own.supervise_all_iou else error.gather(1, best)[:, 0]
+        with torch.autocast(found.logits.device.type, enabled=False):
+            focal, dice, best, actual = self._compared(found.logits, truth)
+            error = iou_error(found.ious, actual, l1=own.iou_use_l1_loss)
+            error = error.mean(1) if own.supervise_all_iou else error.gather(1, best[:, None])[:, 0]
             present = truth.flatten(1).any(1) if scored else truth.new_ones(len(truth))
-            visible = presence_loss(scores, present[:, None], alpha=own.focal_alpha_obj_score,
+            visible = presence_loss(found.object_scores, present[:, None], alpha=own.focal_alpha_obj_score,
                                     gamma=own.focal_gamma_obj_score)
-            terms = torch.stack((focal.gather(1, best)[:, 0], dice.gather(1, best)[:, 0], error))
             # not a product: a mask of an absent object may be infinite
-            terms = torch.where(present, terms, 0.).sum(1)
+            terms = torch.where(present, torch.stack((focal, dice, error)), 0.).sum(1)
             return torch.cat((terms, visible.sum()[None] * scored))
+
+    def _compared(self, logits: Float[Tensor, 'N M _ _'], truth: Bool[Tensor, 'N 1 H W']) -> BestMask:
+        own = self.settings
+        focal_settings, weights = dict(alpha=own.focal_alpha, gamma=own.focal_gamma), (own.loss_mask, own.loss_dice)
+        if self.recompute:
+            return best_mask(logits, truth, weights=weights, **focal_settings)
+        focal, dice, ious = mask_terms(logits, truth, **focal_settings)
+        best = (weights[0] * focal + weights[1] * dice).detach().argmin(1)
+        return BestMask(*(term.gather(1, best[:, None])[:, 0] for term in (focal, dice)), best, ious)
 
     def losses(self, sums: Float[Tensor, ' 4'], num_objects: int) -> dict[str, Tensor]:
         """Return the weighted terms, ``loss_mask`` and so on, whose sum is the loss, and the unweighted ones to log.

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.layers.linear import linear
 from maskforge.models.sam2.hiera_block import HieraBlock
 
 #: the pyramid's levels by stride
@@ -73,7 +74,8 @@ class FeaturePyramid(nn.Module):
             if then is not None and top is None and not needed_below and _are_plain(lateral, then):
                 out.append(_merged(levels[level], lateral, then))
                 continue
-            x = lateral(levels[level])
+            x = _mapped(levels[level], lateral.weight.flatten(1), lateral.bias) if _are_plain(lateral) else lateral(
+                levels[level])
             above = x if top is None else x + _enlarge(top)
             out.append(above if then is None else then(above))
         return out[1], out[2], out[3]
@@ -92,7 +94,12 @@ def _merged(x: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         outer = second.weight.flatten(1)
         weight, bias = outer @ first.weight.flatten(1), outer @ first.bias + second.bias
-    return F.conv2d(x, weight[..., None, None], bias)
+    return _mapped(x, weight, bias)
+
+
+def _mapped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 1x1 convolution; the trunk's maps have their channels last, as a linear map takes them."""
+    return linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 def _hiera(trunk: Mapping[str, Any], drop_path_rate: float | int, recompute: bool) -> nn.Module:

@@ -57,7 +57,8 @@ class SAM2(BaseModel):
             ``'sam_mask_decoder.transformer'``.
         activation_checkpoint: parts that are computed again in the backward pass rather than kept: of
             'image_encoder' (its blocks), 'memory_attention' (its layers), 'decoder' (every pass), 'loss' (masks of
-            the input's size and what is compared on them: much memory for little work).
+            the input's size: their gradients are computed along with the loss, in less time than later from what was
+            kept).
         objects_per_chunk: most objects that are trained at a time, see
             :func:`~maskforge.models.sam2.chunks.sum_over_chunks`; None is all at once.
         test_cfg: of :class:`~maskforge.models.sam2.image_prediction.ImagePrompting`; and ``video``, a dict of settings

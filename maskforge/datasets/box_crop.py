@@ -2,6 +2,7 @@
 import logging
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.logging import print_log
@@ -23,6 +24,7 @@ from .crop_geometry import (
     resize_crop,
 )
 from .transforms.load_image import LoadImageFromFile
+from .transforms.pack import channels_first
 
 #: ranges of the student's colour changes: brightness, contrast, saturation (factors around 1) and hue (turns)
 JITTER = (0.4, 0.4, 0.2, 0.1)
@@ -109,7 +111,7 @@ class BoxCropDataset(BaseDetDataset):
         crop = resize_crop(cut_window(image, window, self.border), self.crop_size, self.resample)
         box = box_in_window(record['box'], window, self.crop_size)
         if flip:
-            crop, box = crop[:, ::-1], (self.crop_size - box[2], box[1], self.crop_size - box[0], box[3])
+            crop, box = cv2.flip(crop, 1), (self.crop_size - box[2], box[1], self.crop_size - box[0], box[3])
         sample = DetDataSample(metainfo=dict(
             img_id=record['img_id'], img_path=record['img_path'], ori_shape=image.shape[:2], ann_id=record['ann_id'],
             category_id=record['category_id'], box=record['box'], crop_box=window, box_in_crop=box,
@@ -119,7 +121,7 @@ class BoxCropDataset(BaseDetDataset):
             sample.set_metainfo(dict(box_period=(width * self.crop_size / (window[2] - window[0]),
                                                  height * self.crop_size / (window[3] - window[1]))))
         sample.gt_instances = truth_of_box(record, image.shape[:2])
-        return dict(inputs=torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))), data_samples=sample)
+        return dict(inputs=channels_first(crop), data_samples=sample)
 
     def _read(self, record: dict) -> np.ndarray:
         """The image; boxes of one image follow one another, so the last one is kept."""

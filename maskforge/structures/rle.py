@@ -77,7 +77,12 @@ def pick_indices(indices: Indices, chosen: Indices) -> Indices:
 def decode(mask: dict | PickedRle) -> UInt8[np.ndarray, 'H W']:
     """Return the bitmap (0 or 1) of ``mask``."""
     if not isinstance(mask, PickedRle):
-        return cv2.transpose(coco_mask.decode(mask).T)
+        # transposed where it has columns with anything in them
+        left, _, width, _ = coco_mask.toBbox(mask).astype(int)
+        bitmap, columns = np.zeros(mask['size'], np.uint8), slice(left, left + width)
+        if width:
+            bitmap[:, columns] = cv2.transpose(coco_mask.decode(mask).T[columns])
+        return bitmap
     # whole lines are copied before and after the transposition: picking single bytes is many times slower
     columns_first = coco_mask.decode(mask.rle).T.take(mask.columns, axis=0, mode='clip')
     columns_first[mask.columns < 0] = 0

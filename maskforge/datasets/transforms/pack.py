@@ -48,7 +48,7 @@ class PackDetInputs(BaseTransform):
         if results.get('gt_seg_map') is not None:
             sem_seg = torch.from_numpy(np.ascontiguousarray(results['gt_seg_map'])[None])
             sample.gt_sem_seg = PixelData(sem_seg=sem_seg, metainfo={'ignore_index': results.get('ignore_index', 255)})
-        return dict(inputs=_channels_first(results['img']), data_samples=sample)
+        return dict(inputs=channels_first(results['img']), data_samples=sample)
 
 
 def _instances(fields: dict, chosen: np.ndarray) -> InstanceData:
@@ -59,7 +59,8 @@ def _instances(fields: dict, chosen: np.ndarray) -> InstanceData:
     return instances
 
 
-def _channels_first(img: np.ndarray) -> torch.Tensor:
+def channels_first(img: np.ndarray) -> torch.Tensor:
+    """(H, W, C) or (H, W) pixels as a (C, H, W) tensor."""
     img = img[..., None] if img.ndim == 2 else img
     planes = np.empty((img.shape[2], *img.shape[:2]), dtype=img.dtype)
     # ten times as fast as a permuted copy

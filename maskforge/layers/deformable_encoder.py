@@ -6,6 +6,7 @@ from torch.utils.checkpoint import checkpoint
 
 from maskforge.ops.deformable_attention import LevelShapes
 
+from .linear import Linear, activated
 from .multi_scale_deformable_attention import MultiScaleDeformableAttention
 
 
@@ -24,8 +25,8 @@ class DeformableEncoderLayer(nn.Module):
         self.self_attn = MultiScaleDeformableAttention(embed_dims, num_heads, num_levels, num_points,
                                                        mask_value=mask_value)
         self.norm1, self.norm2 = nn.LayerNorm(embed_dims), nn.LayerNorm(embed_dims)
-        self.linear1 = nn.Linear(embed_dims, feedforward_channels)
-        self.linear2 = nn.Linear(feedforward_channels, embed_dims)
+        self.linear1 = Linear(embed_dims, feedforward_channels)
+        self.linear2 = Linear(feedforward_channels, embed_dims)
         self.dropout = nn.Dropout(dropout)
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)
@@ -37,7 +38,7 @@ class DeformableEncoderLayer(nn.Module):
         attended = self.self_attn(x + position, value=x, reference_points=reference_points, level_shapes=level_shapes,
                                   padding=padding)
         x = self.norm1(x + self.dropout(attended))
-        hidden = self.linear2(self.dropout(self.linear1(x).relu_()))
+        hidden = self.linear2(self.dropout(activated(self.linear1, x, 'relu')))
         return self.norm2(x + self.dropout(hidden))
 
 

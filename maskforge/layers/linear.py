@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from maskforge.ops.exporting import is_exporting
 
-ACTIVATIONS = {None: lambda x: x, 'gelu': F.gelu, 'relu': F.relu}
+# in place: no linear map needs its output again
+ACTIVATIONS = {None: lambda x: x, 'gelu': F.gelu, 'relu': F.relu_}
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
 
 

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from maskforge.layers.linear import Linear
 from maskforge.ops.deformable_attention import LevelShapes, multi_scale_deformable_attention
 
 
@@ -31,10 +32,10 @@ class MultiScaleDeformableAttention(nn.Module):
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         self.mask_value = mask_value
         samples = num_heads * num_levels * num_points
-        self.sampling_offsets = nn.Linear(embed_dims, samples * 2)
-        self.attention_weights = nn.Linear(embed_dims, samples)
-        self.value_proj = nn.Linear(embed_dims, embed_dims)
-        self.output_proj = nn.Linear(embed_dims, embed_dims)
+        self.sampling_offsets = Linear(embed_dims, samples * 2)
+        self.attention_weights = Linear(embed_dims, samples)
+        self.value_proj = Linear(embed_dims, embed_dims)
+        self.output_proj = Linear(embed_dims, embed_dims)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

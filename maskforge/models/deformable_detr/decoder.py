@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from maskforge.layers.attention import MultiHeadAttention
 from maskforge.layers.deformable_encoder import run_layer
+from maskforge.layers.linear import Linear, activated
 from maskforge.layers.multi_scale_deformable_attention import MultiScaleDeformableAttention
 from maskforge.models.deformable_detr.feature_levels import Tokens
 from maskforge.models.deformable_detr.heads import PredictionHeads, inverse_sigmoid
@@ -29,8 +30,8 @@ class DeformableDecoderLayer(nn.Module):
         self.cross_attn = MultiScaleDeformableAttention(embed_dims, num_heads, num_levels, num_points,
                                                         mask_value=mask_value)
         self.cross_attn_norm = nn.LayerNorm(embed_dims)
-        self.linear1 = nn.Linear(embed_dims, feedforward_channels)
-        self.linear2 = nn.Linear(feedforward_channels, embed_dims)
+        self.linear1 = Linear(embed_dims, feedforward_channels)
+        self.linear2 = Linear(feedforward_channels, embed_dims)
         self.ffn_norm = nn.LayerNorm(embed_dims)
         self.dropout = nn.Dropout(dropout)
         for weight in (self.self_attn.in_proj_weight, self.self_attn.out_proj.weight, self.linear1.weight,
@@ -47,7 +48,7 @@ class DeformableDecoderLayer(nn.Module):
         attended = self.cross_attn(x + position, value=memory, reference_points=reference_points,
                                    level_shapes=tokens.shapes, padding=tokens.padding)
         x = self.cross_attn_norm(x + self.dropout(attended))
-        hidden = self.linear2(self.dropout(self.linear1(x).relu_()))
+        hidden = self.linear2(self.dropout(activated(self.linear1, x, 'relu')))
         return self.ffn_norm(x + self.dropout(hidden))
 
 

@@ -20,12 +20,15 @@ from maskforge.analysis.ratio_table import RatioTable, join_tables
 RATIOS = {
     'import_time': ['--rounds', '2'],
     'data_loading': ['--images', '4', '--rounds', '1'],
-    'evaluation_time': ['--images', '40', '--rounds', '1'],
+    'evaluation_time': ['--images', '20', '--panoptic-size', '240', '--frames', '5', '--rounds', '1'],
     'mask_rcnn_step': ['--size', '128', '192', '--rounds', '1'],
     'deformable_detr': ['--size', '128', '160', '--rounds', '1'],
+    'mask2former': ['--size', '128', '160', '--rounds', '1'],
     'deformable_attention': ['--size', '128', '160', '--rounds', '1'],
     'mean_field': ['--crops', '1', '--rounds', '1'],
     'sam2_video': ['--size', '256', '--frames', '3', '--rounds', '1'],
+    'sam2_losses': ['--size', '256', '--corrections', '1', '--rounds', '1'],
+    'sam2_step': ['--size', '256', '--rounds', '1'],
 }
 #: those that have no peer
 OTHERS = {'annotation_memory': ['--images', '2000', '--workers', '2'],

@@ -4,8 +4,9 @@ timm's own network rolls a map before it pads it, and drops the shift where a ma
 harmless in classification and change the features of images whose levels are no multiple of the window. Here a map is
 padded first and always shifted, as in the detectors that public weights come from.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from maskforge.backbones.level_checks import check_levels
+from maskforge.backbones.swin_windows import attend_in_windows
+from maskforge.layers.linear import Linear, activated
+from maskforge.ops.exporting import is_exporting
 from maskforge.registry import MODELS, SCOPE
 
 PATCH = 4
@@ -86,6 +90,7 @@ class SwinTransformer(BaseModule):
             always_partition=True, dynamic_img_size=True, mlp_ratio=mlp_ratio, qkv_bias=qkv_bias,
             proj_drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
         self.patch_embed, self.layers = network.patch_embed, network.layers
+        _use_our_linear_maps(self.layers)
         if not patch_norm:
             self.patch_embed.norm = nn.Identity()
         self.pos_drop = nn.Dropout(drop_rate)
@@ -131,12 +136,12 @@ class SwinTransformer(BaseModule):
 
     def _run_stage(self, stage: nn.Module, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ _']:
         x = stage.downsample(x)
-        mask = _shift_mask(stage.blocks, x)
+        attend = _attention_of(stage.blocks, x)
         for block in stage.blocks:
             if self.with_cp and self.training and torch.is_grad_enabled():
-                x = checkpoint(_run_block, block, x, mask, use_reentrant=False)
+                x = checkpoint(_run_block, block, x, attend, use_reentrant=False)
             else:
-                x = _run_block(block, x, mask)
+                x = _run_block(block, x, attend)
         return x
 
     def _freeze(self) -> None:
@@ -150,13 +155,34 @@ class SwinTransformer(BaseModule):
             module.requires_grad_(False)
 
 
-def _run_block(block: nn.Module, x: Float[Tensor, 'B H W C'], mask: Tensor | None) -> Float[Tensor, 'B H W C']:
+def _use_our_linear_maps(stages: nn.Module) -> None:
+    for name, module in list(stages.named_modules()):
+        if type(module) is nn.Linear:
+            stages.set_submodule(name, Linear.of(module))
+
+
+def _run_block(block: nn.Module, x: Float[Tensor, 'B H W C'], attend: Callable) -> Float[Tensor, 'B H W C']:
     """One block of the paper's equation 3."""
-    x = x + block.drop_path1(_window_attention(block, block.norm1(x), mask))
-    return x + block.drop_path2(block.mlp(block.norm2(x)))
+    attended = block.drop_path1(attend(block, block.norm1(x)))
+    attended += x
+    found = block.drop_path2(_mlp(block.mlp, block.norm2(attended)))
+    found += attended
+    return found
 
 
-def _window_attention(block: nn.Module, x: Float[Tensor, 'B H W C'], mask: Tensor | None) -> Float[Tensor, 'B H W C']:
+def _mlp(mlp: nn.Module, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B H W C']:
+    return mlp.drop2(mlp.fc2(mlp.drop1(activated(mlp.fc1, x, 'gelu'))))
+
+
+def _attention_of(blocks: nn.Sequential, x: Float[Tensor, 'B H W C']) -> Callable:
+    """A function of (block, x); graphs stay free of the gathers' indices, which would fix the size of the map."""
+    if type(x) is Tensor and not is_exporting() and not torch.compiler.is_compiling():
+        return attend_in_windows
+    return partial(_window_attention, mask=_shift_mask(blocks, x))
+
+
+def _window_attention(block: nn.Module, x: Float[Tensor, 'B H W C'], *,
+                      mask: Tensor | None) -> Float[Tensor, 'B H W C']:
     from timm.models.swin_transformer import window_partition, window_reverse
     height, width = x.shape[1:3]
     x = _pad_to_windows(x, block.window_size)

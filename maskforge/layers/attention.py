@@ -3,6 +3,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskforge.layers.linear import linear
+
 
 class MultiHeadAttention(nn.MultiheadAttention):
     """``nn.MultiheadAttention`` without its weights as an output (Vaswani et al., 2017, section 3.2.2).
@@ -42,11 +44,11 @@ class MultiHeadAttention(nn.MultiheadAttention):
         weight, bias = self.in_proj_weight, self.in_proj_bias
         size = self.embed_dim
         if query is key:
-            q, k = F.linear(query, weight[:2 * size], bias[:2 * size]).chunk(2, dim=-1)
+            q, k = linear(query, weight[:2 * size], bias[:2 * size]).chunk(2, dim=-1)
         else:
-            q = F.linear(query, weight[:size], bias[:size])
-            k = F.linear(key, weight[size:2 * size], bias[size:2 * size])
-        v = F.linear(value, weight[2 * size:], bias[2 * size:])
+            q = linear(query, weight[:size], bias[:size])
+            k = linear(key, weight[size:2 * size], bias[size:2 * size])
+        v = linear(value, weight[2 * size:], bias[2 * size:])
         return [x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2) for x in (q, k, v)]
 
     def _by_products(self, q: Tensor, k: Tensor, v: Tensor, blocked: Tensor | None) -> Float[Tensor, 'B H Q D']:

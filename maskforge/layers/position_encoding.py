@@ -30,16 +30,28 @@ class SinePositionEncoding(nn.Module):
     def forward(self, padding: Bool[Tensor, 'B H W']) -> Float[Tensor, 'B C H W']:
         """Return the codes, C = 2 * ``num_feats``; ``padding`` is True where there is no image."""
         inside = (~padding).float()
-        codes = []
-        for axis in (1, 2):
-            position = inside.cumsum(axis)
-            if self.normalize:
-                last = position.narrow(axis, -1, 1) if not torch.jit.is_tracing() else position.amax(axis, keepdim=True)
-                position = (position + self.offset) / (last + self.eps) * self.scale
-            else:
-                position = position + self.offset
-            codes.append(sine_code(position, self.num_feats, temperature=self.temperature))
+        codes = [self._along(inside, axis) for axis in (1, 2)]
         return torch.cat(codes, dim=-1).permute(0, 3, 1, 2)
+
+    def of_map(self, level: Float[Tensor, 'B _ H W']) -> Float[Tensor, '1 H*W C']:
+        """Return the codes of a map without padding, token by token.
+
+        They are those of its first column and row: few sines.
+        """
+        height, width = level.shape[-2:]
+        column, row = (torch.ones_like(edge, dtype=torch.float32) for edge in (level[:1, 0, :, 0], level[:1, 0, 0]))
+        rows, columns = (self._along(edge, 1) for edge in (column, row))
+        codes = (rows[:, :, None].expand(-1, -1, width, -1), columns[:, None].expand(-1, height, -1, -1))
+        return torch.cat(codes, dim=-1).flatten(1, 2)
+
+    def _along(self, inside: Float[Tensor, '*B'], axis: int) -> Float[Tensor, '*B F']:
+        position = inside.cumsum(axis)
+        if self.normalize:
+            last = position.narrow(axis, -1, 1) if not torch.jit.is_tracing() else position.amax(axis, keepdim=True)
+            position = (position + self.offset) / (last + self.eps) * self.scale
+        else:
+            position = position + self.offset
+        return sine_code(position, self.num_feats, temperature=self.temperature)
 
 
 def sine_code(position: Float[Tensor, '*B'], num_feats: int, *,

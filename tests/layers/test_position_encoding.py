@@ -56,3 +56,10 @@ def test_sine_code_interleaves():
     code = sine_code(torch.tensor([0.3]), 4, temperature=100)
     expected = [math.sin(0.3), math.cos(0.3), math.sin(0.03), math.cos(0.03)]
     assert torch.allclose(code, torch.tensor([expected]))
+
+
+@pytest.mark.parametrize('options', [{}, dict(normalize=False), dict(offset=-0.5)])
+def test_a_map_without_padding_has_the_same_codes(options):
+    encoding, level = SinePositionEncoding(6, **options), torch.zeros(2, 3, 5, 7, dtype=torch.bfloat16)
+    wanted = encoding(torch.zeros(1, 5, 7, dtype=torch.bool))
+    assert torch.equal(encoding.of_map(level), wanted.flatten(2).transpose(1, 2))

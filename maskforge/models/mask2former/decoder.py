@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from maskforge.layers.attention import MultiHeadAttention
 from maskforge.layers.deformable_encoder import run_layer
+from maskforge.layers.linear import Linear, activated
 from maskforge.layers.mlp import MLP
 from maskforge.layers.position_encoding import SinePositionEncoding
 from maskforge.models.mask2former.predictions import MaskPredictions
@@ -31,8 +32,8 @@ class MaskedAttentionLayer(nn.Module):
         super().__init__()
         self.cross_attn = MultiHeadAttention(embed_dims, num_heads, dropout=dropout)
         self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout=dropout)
-        self.linear1 = nn.Linear(embed_dims, feedforward_channels)
-        self.linear2 = nn.Linear(feedforward_channels, embed_dims)
+        self.linear1 = Linear(embed_dims, feedforward_channels)
+        self.linear2 = Linear(feedforward_channels, embed_dims)
         self.norm_cross, self.norm_self, self.norm_ffn = (nn.LayerNorm(embed_dims) for _ in range(3))
         self.dropout, self.pre_norm = nn.Dropout(dropout), pre_norm
         for parameter in self.parameters():
@@ -50,7 +51,7 @@ class MaskedAttentionLayer(nn.Module):
         """
         x = self._add(x, self.norm_cross, lambda x: self.cross_attn(x + position, key, value, blocked=blocked))
         x = self._add(x, self.norm_self, lambda x: self._attend_to_queries(x, x + position))
-        return self._add(x, self.norm_ffn, lambda x: self.linear2(self.dropout(self.linear1(x).relu())))
+        return self._add(x, self.norm_ffn, lambda x: self.linear2(self.dropout(activated(self.linear1, x, 'relu'))))
 
     def _attend_to_queries(self, x: Tensor, placed: Tensor) -> Tensor:
         return self.self_attn(placed, placed, x)
@@ -118,9 +119,7 @@ class MaskedAttentionDecoder(nn.Module):
     def _memory(self, memory: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Keys (with position codes) and values (without) of each level, (B, S, C)."""
         values = [level.flatten(2).transpose(1, 2) + code for level, code in zip(memory, self.level_embed.weight)]
-        codes = [self.position_encoding(torch.zeros_like(level[:1, 0], dtype=torch.bool)).flatten(2).transpose(1, 2)
-                 for level in memory]
-        return [value + code for value, code in zip(values, codes)], values
+        return [value + self.position_encoding.of_map(level) for value, level in zip(values, memory)], values
 
     @torch.no_grad()
     def _blocked(self, state: Float[Tensor, 'B Q C'], features: Float[Tensor, 'B M S']) -> Bool[Tensor, 'B Q S']:

@@ -57,7 +57,7 @@ class PixelDecoder(nn.Module):
 
     def forward(self, features: Sequence[Float[Tensor, 'B _ _ _']]
                 ) -> tuple[Float[Tensor, 'B M h w'], list[Float[Tensor, 'B C _ _']]]:
-        """Return the mask features (stride 4) and the memory's maps of strides 32, 16 and 8.
+        """Return the mask features (stride 4) and the memory's maps of strides 32, 16 and 8, in channels-last order.
 
         Args:
             features: of strides 4, 8, 16 and 32.
@@ -65,19 +65,20 @@ class PixelDecoder(nn.Module):
         maps = [projection(feature) for projection, feature in zip(self.input_proj, reversed(features))]
         memory = self._encode(maps)
         finest = self.lateral(features[0])
-        finest = finest + F.interpolate(memory[-1], size=finest.shape[-2:], mode='bilinear', align_corners=False)
-        return self.mask_features(self.output(finest)), memory
+        # not in channels-last order, in which convolutions and group norms on the CPU round four times as much
+        finest += F.interpolate(memory[-1].contiguous(), size=finest.shape[-2:], mode='bilinear', align_corners=False)
+        mask_features = self.mask_features(self.output(finest))
+        # that order makes samples at points and smaller sizes many times as fast
+        return mask_features.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), memory
 
     def _encode(self, maps: Sequence[Tensor]) -> list[Tensor]:
         shapes = tuple(tuple(level.shape[-2:]) for level in maps)
-        position = [(self.position_encoding(_no_padding(level)) + code[:, None, None]).flatten(2)
-                    for level, code in zip(maps, self.level_embed.float())]
-        tokens = torch.cat([level.flatten(2) for level in maps], dim=-1).transpose(1, 2)
+        position = [self.position_encoding.of_map(level) + code for level, code in zip(maps, self.level_embed.float())]
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
         ratios = tokens.new_ones(tokens.shape[0], NUM_LEVELS, 2, dtype=torch.float32)
-        position = torch.cat(position, dim=-1).transpose(1, 2)
-        encoded = self.encoder(tokens, position, shapes, valid_ratios=ratios, padding=None)
+        encoded = self.encoder(tokens, torch.cat(position, dim=1), shapes, valid_ratios=ratios, padding=None)
         parts = encoded.split([height * width for height, width in shapes], dim=1)
-        return [part.transpose(1, 2).reshape(part.shape[0], -1, *shape) for part, shape in zip(parts, shapes)]
+        return [part.reshape(part.shape[0], *shape, -1).permute(0, 3, 1, 2) for part, shape in zip(parts, shapes)]
 
 
 class PyramidConv(nn.Module):
@@ -100,7 +101,7 @@ class PyramidConv(nn.Module):
     def forward(self, x: Float[Tensor, 'B _ H W']) -> Float[Tensor, 'B _ H W']:
         """Return the features after the convolution."""
         x = self.norm(self.conv(x))
-        return x.relu() if self.relu else x
+        return x.relu_() if self.relu else x
 
 
 def _norm(name: str, channels: int) -> nn.Module:
@@ -118,8 +119,3 @@ def _init_convolution(conv: nn.Conv2d) -> None:
     nn.init.kaiming_uniform_(conv.weight, a=1)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-
-
-def _no_padding(level: Tensor) -> Tensor:
-    """A mask for position codes of one picture, which all pictures of the batch share."""
-    return torch.zeros_like(level[:1, 0], dtype=torch.bool)

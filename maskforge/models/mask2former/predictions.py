@@ -1,7 +1,6 @@
 """What Mask2Former's decoder predicts."""
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,4 +25,5 @@ class MaskPredictions(NamedTuple):
 
     def mask_logits(self, layer: int = -1) -> Float[Tensor, 'B Q h w']:
         """Return the masks of one layer, of the last by default."""
-        return torch.einsum('bqm,bmhw->bqhw', self.mask_embeddings[layer], self.mask_features)
+        masks = self.mask_embeddings[layer] @ self.mask_features.flatten(2)
+        return masks.reshape(*masks.shape[:2], *self.mask_features.shape[-2:])

@@ -26,8 +26,24 @@ def sample_masks(masks: Bool[Tensor, 'T H W'], which: Int[Tensor, ' M'],
                  points: Float[Tensor, 'M P 2']) -> Float[Tensor, 'M P']:
     """Return the masks numbered ``which`` at points of their own, in [0, 1].
 
-    The same numbers as :func:`sample_points` gives, from bytes: no mask is copied or turned into floats.
+    The same numbers as :func:`sample_points` gives. The masks stay bytes: on a CPU one at a time is turned into floats,
+    elsewhere none.
     """
+    sample = _sample_one_by_one if masks.device.type == 'cpu' else _sample_bytes
+    return sample(masks, which, points)
+
+
+def _sample_one_by_one(masks: Bool[Tensor, 'T H W'], which: Int[Tensor, ' M'],
+                       points: Float[Tensor, 'M P 2']) -> Float[Tensor, 'M P']:
+    found = points.new_empty(points.shape[:2])
+    for mask in which.unique().tolist():
+        pairs = (which == mask).nonzero()[:, 0]
+        found[pairs] = sample_points(masks[mask][None, None], points[pairs].flatten(0, 1)[None]).view(len(pairs), -1)
+    return found
+
+
+def _sample_bytes(masks: Bool[Tensor, 'T H W'], which: Int[Tensor, ' M'],
+                  points: Float[Tensor, 'M P 2']) -> Float[Tensor, 'M P']:
     height, width = masks.shape[-2:]
     x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
     left, top = x.floor(), y.floor()

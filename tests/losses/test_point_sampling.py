@@ -3,19 +3,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskforge.losses.point_sampling import random_points, sample_masks, sample_points, uncertain_points
+from maskforge.losses.point_sampling import (
+    _sample_bytes,
+    random_points,
+    sample_masks,
+    sample_points,
+    uncertain_points,
+)
+
+ON_ANY_DEVICE = pytest.mark.parametrize('sample', [sample_masks, _sample_bytes])
 
 
+@ON_ANY_DEVICE
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 99))
-def test_samples_of_bytes_equal_those_of_floats(height, width, pairs, seed):
+def test_samples_of_bytes_equal_those_of_floats(sample, height, width, pairs, seed):
     torch.manual_seed(seed)
     masks = torch.rand(3, height, width) < 0.5
     which, points = torch.randint(3, (pairs,)), torch.rand(pairs, 20, 2)
     points[:, 0], points[:, 1] = 0, 1  # corners of the map
     expected = sample_points(masks[which][:, None].float(), points)[:, 0]
-    assert torch.allclose(sample_masks(masks, which, points), expected, atol=1e-5)
+    assert torch.allclose(sample(masks, which, points), expected, atol=1e-5)
 
 
+@ON_ANY_DEVICE
 @pytest.mark.parametrize('point, expected', [
     ((0.25, 0.25), 1.0),  # centre of the first pixel
     ((0.5, 0.25), 0.5),   # half way to its neighbour
@@ -23,10 +33,10 @@ def test_samples_of_bytes_equal_those_of_floats(height, width, pairs, seed):
     ((0.0, 0.0), 0.25),
     ((0.75, 0.75), 0.0),
 ])
-def test_places(point, expected):
+def test_places(sample, point, expected):
     mask = torch.tensor([[[True, False], [False, False]]])
     points = torch.tensor([[point]])
-    assert sample_masks(mask, torch.tensor([0]), points).item() == expected
+    assert sample(mask, torch.tensor([0]), points).item() == expected
     assert sample_points(mask[None].float(), points).item() == expected
 
 
@@ -48,10 +58,11 @@ def test_uncertain_points_lie_where_logits_change_their_sign():
     assert 0.15 < ((everywhere[..., 0] - 0.5).abs() < 0.13).float().mean() < 0.37
 
 
-def test_no_pairs():
+@ON_ANY_DEVICE
+def test_no_pairs(sample):
     assert uncertain_points(torch.zeros(0, 4, 4), 10).shape == (0, 10, 2)
-    assert sample_masks(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0, dtype=torch.long),
-                        torch.zeros(0, 10, 2)).shape == (0, 10)
+    assert sample(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0, dtype=torch.long),
+                  torch.zeros(0, 10, 2)).shape == (0, 10)
 
 
 def test_random_points():

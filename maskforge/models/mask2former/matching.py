@@ -26,13 +26,16 @@ def costs_at_points(found: MaskPredictions, targets: MaskTargets, weights: Mappi
     """
     points = random_points(len(targets.counts), num_points, found.mask_features)
     features = sample_points(found.mask_features, points)
-    wanted = _by_image(_masks_at(targets, points), targets.counts)
-    logits = found.mask_embeddings.float() @ features
-    wanted = wanted.to(logits.dtype).transpose(-2, -1)
-    # softplus(x) - x t is the cross entropy of a soft target: one product with the targets instead of two
-    entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ wanted) / num_points
-    return (weights['class'] * class_cost(found.class_logits, targets) + weights['mask'] * entropy
-            + weights['dice'] * dice_cost(logits.sigmoid(), wanted))
+    wanted = _by_image(_masks_at(targets, points), targets.counts).to(features.dtype).transpose(-2, -1)
+    costs = []
+    # on a CPU layer by layer, in its caches
+    for embeddings in found.mask_embeddings.split(1 if features.device.type == 'cpu' else len(found.mask_embeddings)):
+        logits = embeddings.transpose(0, 1).flatten(1, 2).float() @ features
+        # softplus(x) - x t is the cross entropy of a soft target: one product with the targets instead of two
+        entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ wanted) / num_points
+        of_masks = weights['mask'] * entropy + weights['dice'] * dice_cost(logits.sigmoid_(), wanted)
+        costs.append(of_masks.unflatten(1, (len(embeddings), -1)).transpose(0, 1))
+    return weights['class'] * class_cost(found.class_logits, targets) + torch.cat(costs)
 
 
 @torch.no_grad()

@@ -21,9 +21,10 @@ def init_worker(worker_id: int, then: Callable | None = None) -> None:
     # what was there before the fork is left alone by the garbage collector, whose marks would copy every page of it
     # (50 MB a worker for the imported modules alone)
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # a cluster's first SIGTERM goes to every process; only the second one ends a worker
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    # a cluster, a terminal and torchrun send theirs to every process, one after the other
+    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if then is not None:
         then(worker_id)
 
@@ -31,13 +32,16 @@ def init_worker(worker_id: int, then: Callable | None = None) -> None:
 class EndingDataLoader(DataLoader):
     """A loader whose workers end with the program, even when something still holds it.
 
-    Python's own clean-up sends one SIGTERM and waits for ever; workers pass over the first one.
+    Python's own clean-up sends a SIGTERM and waits for ever; workers pass over it. Those that do not end when they are
+    told are killed.
     """
 
     def __iter__(self) -> Iterator:
         batches = super().__iter__()
         if not self.num_workers:
             return batches
+        for worker in batches._workers:
+            worker.terminate = worker.kill  # what torch calls when a worker does not end by itself
         _held.add(batches)
         return _WorkerBatches(batches, self)
 

@@ -51,11 +51,17 @@ def read_label_map(path: str | Path) -> LabelMap:
 def _problem(record: object) -> str | None:
     if not isinstance(record, dict) or not {'id', 'name'} <= set(record):
         return f'{record!r} needs "id" and "name"'
-    identity, colour = record['id'], record.get('color')
+    identity = record['id']
     if not isinstance(identity, int) or isinstance(identity, bool) or identity < 1:
         return f'the id is {identity!r}; ids are whole numbers from 1 (0 stands for no class)'
     if not isinstance(record['name'], str) or not record['name']:
         return f'the name is {record["name"]!r}'
+    return look_problem(record)
+
+
+def look_problem(record: dict) -> str | None:
+    """What is wrong with a category's ``isthing`` and ``color``; None if nothing is, or they are not given."""
+    colour = record.get('color')
     if record.get('isthing', 1) not in (0, 1):
         return f'"isthing" is {record["isthing"]!r}; 0 or 1 is needed'
     if colour is not None and not (isinstance(colour, list) and len(colour) == 3 and all(

@@ -10,6 +10,7 @@ from maskforge.structures import PanopticSegmentation
 from .coco_parse import Images, parse_categories, parse_images
 from .defect import Defect, settle
 from .json_file import garbage_collection_paused, read_json_dict, write_json
+from .label_map import look_problem
 from .panoptic_png import read_panoptic_png
 
 
@@ -73,6 +74,9 @@ class PanopticJson:
         defects: list[Defect] = []
         images = parse_images(data['images'], defects)
         category_ids, _ = parse_categories(data['categories'], defects)
+        defects += [Defect(f'categories[{position}]', problem, 'fatal')
+                    for position, record in enumerate(data['categories'])
+                    if isinstance(record, dict) and (problem := look_problem(record))]
         defects += [Defect(f'category {identity}', 'has an id below 1, which stands for void', 'fatal')
                     for identity in category_ids.tolist() if identity < 1]
         with garbage_collection_paused():

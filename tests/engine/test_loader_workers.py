@@ -1,8 +1,14 @@
-"""Workers of a loader that a program still holds when it ends."""
+"""Workers leave signals to the main process, and end with it, even when a program still holds their loader."""
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
+
+from maskforge.engine.loader_workers import EndingDataLoader, init_worker
 
 HOLDS = '''
 from maskforge.engine.data_loading import build_dataloader
@@ -24,3 +30,27 @@ def test_a_program_that_holds_a_loader_ends(tmp_path, persistent):
     script.write_text('import maskforge.datasets\n' + HOLDS.format(persistent=persistent))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ['end']), done.stderr
+
+
+class Slow(torch.utils.data.Dataset):
+    """The last record hangs."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        time.sleep(3600 if index == 5 else 0)
+        return index
+
+
+def test_workers_pass_over_signals_and_are_killed_when_they_hang(monkeypatch):
+    monkeypatch.setattr(torch.utils.data.dataloader._utils, 'MP_STATUS_CHECK_INTERVAL', 0.5)  # how long torch waits
+    batches = iter(EndingDataLoader(Slow(), num_workers=1, prefetch_factor=1, worker_init_fn=init_worker))
+    assert next(batches).item() == 0
+    workers = batches._batches._workers
+    for name in ('SIGTERM', 'SIGTERM', 'SIGUSR1', 'SIGINT'):
+        os.kill(workers[0].pid, getattr(signal, name))
+    assert [next(batches).item() for _ in range(4)] == [1, 2, 3, 4]
+    batches._batches._shutdown_workers()
+    workers[0].join(30)
+    assert workers[0].exitcode == -signal.SIGKILL

@@ -37,6 +37,8 @@ def edit(change):
     (lambda d: d['annotations'][0].update(bbox=[0, 0, 1, 1]) or d['annotations'][0].pop('segments_info'),
      'holds COCO instances'),
     (lambda d: d['categories'][0].update(id=0), 'category 0: has an id below 1'),
+    (lambda d: d['categories'][1].update(color=True), r'categories\[1\]: the colour is True; three numbers from 0'),
+    (lambda d: d['categories'][1].update(isthing='yes'), r"categories\[1\]: \"isthing\" is 'yes'; 0 or 1 is needed"),
     (lambda d: d['annotations'][0]['segments_info'][0].update(id=0), r'annotations\[0\]: segment ids must be in 1'),
     (lambda d: d['annotations'][0]['segments_info'][0].update(id=5), 'a segment id occurs twice'),
     (lambda d: d['annotations'][0]['segments_info'][0].update(category_id=3), 'segment 70000 has category_id 3'),

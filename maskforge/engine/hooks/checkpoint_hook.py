@@ -112,7 +112,15 @@ class CheckpointHook(Hook):
         # what the run continues from: the newest checkpoint of this folder, or a file anywhere
         self.record.load(until=runner.iter, source=getattr(runner, '_found', None) or runner._load_from)
         self.record.restore(runner)
+        self._take_up_last_file(runner)
         self.best.restore(runner.message_hub, folder)
+
+    def _take_up_last_file(self, runner) -> None:
+        """A run that continues from its last regular checkpoint and has nothing left to do does not write it again."""
+        found, name = getattr(runner, '_found', None), self.filename_tmpl.format(
+            runner.epoch if self.by_epoch else runner.iter)
+        if found and Path(found).resolve() == (self.folder / name).resolve():
+            self.last_ckpt, self._last_step = str(self.folder / name), runner.iter
 
     def _choose_unit(self, runner) -> None:
         by_iter = isinstance(runner.train_loop, IterBasedTrainLoop)
@@ -222,6 +230,8 @@ class CheckpointHook(Hook):
             if dist.is_main_process() and not self._writer.busy:
                 self._check(path, conclude)
         except (OSError, RuntimeError) as caught:
+            if str(caught).startswith('DataLoader worker'):  # torch raises this anywhere, also within a collective
+                raise
             error = caught
         self._raise_together(error, path)
 

@@ -141,6 +141,17 @@ def test_validation_that_was_cut_off_is_made_up_for(config, tmp_path, monkeypatc
     assert calls == [1, 2, 2, 3]
 
 
+def test_a_finished_run_is_not_written_again(config, tmp_path):
+    """Killed between the last checkpoint and the end, it ends with the file that an unbroken one has."""
+    changes = dict(default_hooks=by_iteration(5))
+    whole = Runner.from_cfg(config(tmp_path, **changes))
+    whole.train()
+    path = tmp_path / f'iter_{whole.iter}.pth'
+    before = path.read_bytes()
+    Runner.from_cfg(config(tmp_path, resume=True, **changes)).train()
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize('stop', [5, 9, 12, 13])
 def test_plateau_of_the_training_loss(config, tmp_path, stop):
     """The mean spans the break, also where the break lies within the epoch or right after a validation."""

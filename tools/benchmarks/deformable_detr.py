@@ -122,7 +122,7 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     with torch.no_grad():
         seconds = time_in_turns(inference, **timing(args))
         rows = [compare_seconds(f'inference, {where}', seconds, **names),
-                compare_memory(f'inference, {where}', {name: peak_memory(run) for name, run in inference.items()},
+                compare_memory(f'peak memory, inference, {where}', {name: peak_memory(run) for name, run in inference.items()},
                                **names)]
     ours.train(), theirs.train()
     # a rate of zero: every step sees the same weights
@@ -133,7 +133,7 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
         'transformers': lambda: step(theirs, optimizers[1], theirs(images, labels=labels).loss)}
     seconds = time_in_turns(training, **timing(args))
     return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
-            compare_memory(f'training step, {where}', {name: peak_memory(run) for name, run in training.items()},
+            compare_memory(f'peak memory, training step, {where}', {name: peak_memory(run) for name, run in training.items()},
                            **names)]
 
 

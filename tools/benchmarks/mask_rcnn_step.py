@@ -95,7 +95,7 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
         seconds = time_in_turns(inference, **timing(args))
         memory = {name: peak_memory(run) for name, run in inference.items()}
     rows = [compare_seconds(f'inference with masks, {where}', seconds, **names),
-            compare_memory(f'inference with masks, {where}', memory, **names)]
+            compare_memory(f'peak memory, inference with masks, {where}', memory, **names)]
     train_mode(ours, theirs)
     optimizers = [torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9) for model in (ours, theirs)]
     training = {
@@ -105,7 +105,7 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     seconds = time_in_turns(training, **timing(args))
     memory = {name: peak_memory(run) for name, run in training.items()}
     return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
-            compare_memory(f'training step, {where}', memory, **names)]
+            compare_memory(f'peak memory, training step, {where}', memory, **names)]
 
 
 def main() -> int:

@@ -1,6 +1,9 @@
 """The arguments that all benchmarks share."""
 import argparse
 import time
+from collections.abc import Callable
+
+import torch
 
 from maskforge.analysis.ratio_table import RatioTable
 
@@ -22,6 +25,15 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
 def timing(args: argparse.Namespace) -> dict:
     """The arguments of ``time_in_turns`` that the command line decides."""
     return dict(rounds=args.rounds, clock=CLOCKS[args.clock])
+
+
+def finished(run: Callable[[], object], device: str) -> Callable[[], None]:
+    """``run``, and wait for the device."""
+    def wait() -> None:
+        run()
+        if device == 'cuda':
+            torch.cuda.synchronize()
+    return wait
 
 
 def finish(table: RatioTable, args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import finish, finished, parser, timing
 from torch import Tensor
 
 from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_seconds, machine_line, time_in_turns
@@ -112,15 +112,6 @@ def check(sides: dict[str, Callable[[], Tensor]], call: Call) -> dict[str, str]:
             raise RuntimeError(f'{name} differs from grid_sample by {errors}, of which {limit} is allowed')
         notes[name] = f'within {errors[0]:.0e}, gradients {max(errors[1:]):.0e}'
     return notes
-
-
-def finished(run: Callable[[], object], device: str) -> Callable[[], None]:
-    """``run``, and wait for the device."""
-    def wait() -> None:
-        run()
-        if device == 'cuda':
-            torch.cuda.synchronize()
-    return wait
 
 
 def compare(call: Call, task: str, device: str, args: argparse.Namespace) -> list[Comparison]:

@@ -3,9 +3,10 @@
     python tools/benchmarks/mean_field.py --crops 4 --iterations 100
 """
 import sys
+from functools import partial
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import finish, finished, parser, timing
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -58,21 +59,24 @@ def main() -> int:
     arguments.add_argument('--side', type=int, default=128, help='their side in pixels (128)')
     arguments.add_argument('--iterations', type=int, default=100, help='updates (100)')
     arguments.add_argument('--threads', type=int, default=1, help='threads of torch (1)')
+    arguments.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
     args = arguments.parse_args()
     torch.set_num_threads(args.threads)
-    crops = make_crops(args.crops, args.side)
-    sides = {form: (lambda form=form: mean_field(*crops, num_iter=args.iterations, zeta=ZETA, low=LOW, high=HIGH,
-                                                 form=form)) for form in ('exact', 'logit')}
-    sides['unfold'] = lambda: plain(*crops, iterations=args.iterations)
+    crops = [part.to(args.device) for part in make_crops(args.crops, args.side)]
+    update = partial(mean_field, *crops, num_iter=args.iterations, zeta=ZETA, low=LOW, high=HIGH)
+    sides = dict(exact=partial(update, form='exact'), logit=partial(update, fused=False))
+    if args.device == 'cuda':
+        sides['fused logit'] = partial(update, fused=True)
+    forms, sides['unfold'] = list(sides), partial(plain, *crops, iterations=args.iterations)
     masks = {name: run() for name, run in sides.items()}
-    notes = {name: (masks[name] != masks['unfold']).float().mean().item() for name in ('exact', 'logit')}
+    notes = {name: (masks[name] != masks['unfold']).float().mean().item() for name in forms}
     if max(notes.values()) > 1e-3:
         raise RuntimeError(f'more than 0.1 % of the pixels differ: {notes}')
-    seconds = time_in_turns(sides, **timing(args))
+    seconds = time_in_turns({name: finished(run, args.device) for name, run in sides.items()}, **timing(args))
     rows = [compare_seconds(f'{name} form', seconds, ours=name, peer='unfold', images=args.crops,
                             note=f'{share:.4%} of pixels differ') for name, share in notes.items()]
     title = (f'Mean field, {args.crops} crops of {args.side}x{args.side} (images/s is crops/s), {args.iterations} '
-             f'updates, {args.threads} threads, CPU')
+             f'updates, {args.threads} threads, {args.device}')
     return finish(RatioTable(title, machine_line(), rows), args)
 
 

@@ -121,9 +121,9 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     inference = {'ours': lambda: ours(images, samples, mode='predict'), 'transformers': lambda: theirs(images)}
     with torch.no_grad():
         seconds = time_in_turns(inference, **timing(args))
-        rows = [compare_seconds(f'inference, {where}', seconds, **names),
-                compare_memory(f'peak memory, inference, {where}', {name: peak_memory(run) for name, run in inference.items()},
-                               **names)]
+        memory = {name: peak_memory(run) for name, run in inference.items()}
+    rows = [compare_seconds(f'inference, {where}', seconds, **names),
+            compare_memory(f'peak memory, inference, {where}', memory, **names)]
     ours.train(), theirs.train()
     # a rate of zero: every step sees the same weights
     optimizers = [torch.optim.AdamW(filter(lambda p: p.requires_grad, model.parameters()), lr=0., weight_decay=1e-4)
@@ -132,9 +132,9 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
         'ours': lambda: step(ours, optimizers[0], sum_of(ours(images, samples, mode='loss'))),
         'transformers': lambda: step(theirs, optimizers[1], theirs(images, labels=labels).loss)}
     seconds = time_in_turns(training, **timing(args))
+    memory = {name: peak_memory(run) for name, run in training.items()}
     return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
-            compare_memory(f'peak memory, training step, {where}', {name: peak_memory(run) for name, run in training.items()},
-                           **names)]
+            compare_memory(f'peak memory, training step, {where}', memory, **names)]
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ RATIOS = {
     'deformable_detr': ['--size', '128', '160', '--rounds', '1'],
     'mask2former': ['--size', '128', '160', '--rounds', '1'],
     'deformable_attention': ['--size', '128', '160', '--rounds', '1'],
-    'mean_field': ['--crops', '1', '--rounds', '1'],
+    'mean_field': ['--rounds', '1'],
     'sam2_video': ['--size', '256', '--frames', '3', '--rounds', '1'],
     'sam2_losses': ['--size', '256', '--corrections', '1', '--rounds', '1'],
     'sam2_step': ['--size', '256', '--rounds', '1'],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Int32, Shaped, UInt8
+from jaxtyping import Int32, Int64, Shaped, UInt8
 from pycocotools import mask as coco_mask
 
 Indices = Int32[np.ndarray, ' _']
@@ -77,18 +77,57 @@ def pick_indices(indices: Indices, chosen: Indices) -> Indices:
 def decode(mask: dict | PickedRle) -> UInt8[np.ndarray, 'H W']:
     """Return the bitmap (0 or 1) of ``mask``."""
     if not isinstance(mask, PickedRle):
-        # transposed where it has columns with anything in them
-        left, _, width, _ = coco_mask.toBbox(mask).astype(int)
-        bitmap, columns = np.zeros(mask['size'], np.uint8), slice(left, left + width)
-        if width:
-            bitmap[:, columns] = cv2.transpose(coco_mask.decode(mask).T[columns])
+        bitmap, (left, columns) = np.zeros(mask['size'], np.uint8), _columns(mask)
+        if len(columns):
+            bitmap[:, left:left + len(columns)] = cv2.transpose(columns)
         return bitmap
     # whole lines are copied before and after the transposition: picking single bytes is many times slower
-    columns_first = coco_mask.decode(mask.rle).T.take(mask.columns, axis=0, mode='clip')
+    left, columns = _columns(mask.rle)
+    columns_first = np.zeros(mask.rle['size'][::-1], np.uint8)
+    columns_first[left:left + len(columns)] = columns
+    columns_first = columns_first.take(mask.columns, axis=0, mode='clip')
     columns_first[mask.columns < 0] = 0
     picked = cv2.transpose(columns_first).take(mask.rows, axis=0, mode='clip')
     picked[mask.rows < 0] = 0
     return picked
+
+
+def _columns(mask: dict) -> tuple[int, UInt8[np.ndarray, 'C H']]:
+    """The columns from the first to the last one with pixels, and the first one's number.
+
+    As pycocotools, which writes all columns byte by byte, in a fraction of its time.
+    """
+    height, width = mask['size']
+    runs = run_lengths(mask['counts'])
+    if runs.min(initial=0) < 0 or runs.sum() != height * width:
+        return 0, coco_mask.decode(mask).T
+    inside = runs[1:len(runs) // 2 * 2]  # from the first run of ones to the last
+    first = int(runs[:1].sum())
+    left, right = first // height, -(-(first + int(inside.sum())) // height)
+    columns = np.zeros((max(right - left, 0), height), np.uint8)
+    drawn = np.repeat((np.arange(len(inside)) % 2 == 0).view(np.uint8), inside)
+    columns.reshape(-1)[first - left * height:][:len(drawn)] = drawn
+    return left, columns
+
+
+def run_lengths(counts: bytes | str) -> Int64[np.ndarray, ' R']:
+    """Return the lengths of runs of zeros and ones, by turns, of COCO's compressed form.
+
+    A number is written in groups of five bits, the lowest first, each with a bit that says whether more follow; the
+    last group's highest bit is the sign. From the fourth on, it is the difference to the number two before.
+    """
+    codes = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero((codes & 32) == 0)
+    if not len(ends):
+        return np.zeros(0, np.int64)
+    starts = np.append(0, ends[:-1] + 1)
+    sizes = ends - starts + 1
+    places = np.arange(ends[-1] + 1) - np.repeat(starts, sizes)
+    runs = np.add.reduceat((codes[:ends[-1] + 1] & 31) << (5 * places), starts)
+    runs -= ((codes[ends] & 16) > 0) * (np.int64(1) << (5 * sizes))
+    for parity in (1, 2):
+        runs[parity::2] = runs[parity::2].cumsum()
+    return runs
 
 
 def encode(bitmaps: Shaped[np.ndarray, 'N H W']) -> list[dict]:

@@ -31,7 +31,8 @@ def resume_run(runner, checkpoint: Mapping[str, Any], filename: str, *, optimize
         raise ValueError(f'{filename} holds weights, but not the state of a run to continue: use --load-from '
                          f'(load_from=..., resume=False) to start from its weights.')
     _compare(runner, meta)
-    _take_seed(runner, meta.get('seed'))
+    with named_part(filename, 'meta.seed'):
+        _take_seed(runner, meta.get('seed'))
     loop = runner.train_loop
     if hasattr(loop, 'take_position'):
         loop.take_position(meta)

@@ -45,7 +45,7 @@ def _judge(error: Exception, names: tuple[str, ...]) -> str:
         where += f', through {Path(ours[-1].filename).name}:{ours[-1].lineno}'
     if isinstance(error, TimeoutError):
         raise AssertionError(f'it hangs: {where}') from error
-    if not isinstance(error, (ValueError, FileNotFoundError, KeyError)) or type(error).__module__ not in (
+    if not isinstance(error, (ValueError, OSError, KeyError)) or type(error).__module__ not in (
             'builtins', *(name for name in [type(error).__module__] if name.startswith('maskforge'))):
         raise AssertionError(f'an error of another kind: {where}') from error
     if isinstance(error, UnicodeError) or not frames[-1].filename.startswith(PACKAGE):
@@ -55,6 +55,6 @@ def _judge(error: Exception, names: tuple[str, ...]) -> str:
     rest = text
     for name in names:
         rest = rest.replace(name, '')
-    if not isinstance(error, FileNotFoundError) and not _PLACE.search(rest):
+    if not isinstance(error, OSError) and not _PLACE.search(rest):
         raise AssertionError(f'the error does not say where: {where}') from error
     return text

@@ -91,7 +91,8 @@ class CheckpointHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict[str, Any]) -> None:
         """Note whether the run continues what a signal ended, in its own folder."""
         found = Path(getattr(runner, '_found', None) or '').resolve()
-        if 'left_by' in checkpoint.get('meta', {}) and found.parent == Path(runner.work_dir).resolve():
+        meta = checkpoint.get('meta')
+        if isinstance(meta, dict) and 'left_by' in meta and found.parent == Path(runner.work_dir).resolve():
             self._left_by_signal = found
 
     def before_train(self, runner) -> None:

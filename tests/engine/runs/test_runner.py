@@ -65,6 +65,8 @@ class Raise(Hook):
     (dict(launcher='pytorch'), "launcher='pytorch' needs the environment variables"),
     (dict(launcher='slurm'), "launcher='slurm' needs the environment variables"),
     (dict(compile=dict(modules=['neckk'])), "compile.modules names 'neckk'"),
+    (dict(randomness=dict(seed=-1)), r'randomness.seed must be a whole number from 0 to 2\*\*32 - 1, got -1'),
+    (dict(randomness=dict(seed=0.5)), r'randomness.seed must be a whole number'),
     (dict(auto_scale_lr=dict(enable=True)), r'Add auto_scale_lr=dict\(enable=True, base_batch_size=16\)'),
 ])
 def test_errors(config, tmp_path, change, text):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskforge.layers import MultiScaleDeformableAttention
-from maskforge.layers.multi_scale_deformable_attention import size_tensor
+from maskforge.layers.multi_scale_deformable_attention import size_tensor, softmax_of_few
 from maskforge.ops import multi_scale_deformable_attention
 
 SHAPES = [(3, 4), (2, 2)]
@@ -97,3 +97,14 @@ def test_channels_that_heads_do_not_divide():
 
 def test_size_tensor():
     assert size_tensor(SHAPES, torch.zeros(1)).tolist() == [[4.0, 3.0], [2.0, 2.0]]
+
+
+def test_softmax_of_few():
+    logits = (torch.randn(3, 4, 12) * 30).requires_grad_()
+    logits.data[0, 0] += 1000
+    for outer in (torch.ones(()), torch.randn(3, 4, 12)):
+        both = []
+        for values in (softmax_of_few(logits), logits.softmax(-1)):
+            both.append((values, *torch.autograd.grad((values * outer).sum(), logits)))
+        torch.testing.assert_close(*both)
+    assert softmax_of_few(torch.full((1, 2), math.nan)).isnan().all()

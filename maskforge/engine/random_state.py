@@ -2,10 +2,22 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+
+
+def checked_seed(seed: Any) -> int:
+    """Return the seed of a config or checkpoint.
+
+    Raises:
+        ValueError: numpy takes no such seed.
+    """
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ValueError(f'randomness.seed must be a whole number from 0 to 2**32 - 1, got {seed!r:.60}.')
+    return int(seed)
 
 
 def capture_random_state() -> dict[str, Any]:

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from .interruption import Interruption, save_and_leave, window_is_shared
 from .learning_rate_scaling import scale_to_batch
 from .memory_reuse import reuse_freed_memory
 from .model_preparation import accepts_argument, compile_modules, freeze_modules, unwrapped
+from .random_state import checked_seed
 from .resume import named_part, resume_run
 from .run_environment import environment_facts, unique_timestamp, with_safe_text
 from .strategies import build_strategy
@@ -116,15 +116,8 @@ class Runner(_Runner):
 
     def set_randomness(self, seed: int | None = None, diff_rank_seed: bool = False,
                        deterministic: bool = False) -> None:
-        """Seed everything. ``self.seed`` is equal on all ranks, also with ``diff_rank_seed``; samplers need that.
-
-        Raises:
-            ValueError: a seed that numpy does not take.
-        """
-        seed = sync_random_seed() if seed is None else seed
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-            raise ValueError(f'randomness.seed must be a whole number from 0 to 2**32 - 1, got {seed!r:.60}.')
-        seed = int(seed)
+        """Seed everything. ``self.seed`` is equal on all ranks, also with ``diff_rank_seed``; samplers need that."""
+        seed = sync_random_seed() if seed is None else checked_seed(seed)
         if deterministic:
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         set_random_seed(seed, deterministic=deterministic, diff_rank_seed=diff_rank_seed)

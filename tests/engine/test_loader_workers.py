@@ -35,22 +35,29 @@ def test_a_program_that_holds_a_loader_ends(tmp_path, persistent):
 class Slow(torch.utils.data.Dataset):
     """The last record hangs."""
 
+    def __init__(self):
+        self.hangs = torch.multiprocessing.Event()
+
     def __len__(self):
         return 6
 
     def __getitem__(self, index):
-        time.sleep(3600 if index == 5 else 0)
+        if index == 5:
+            self.hangs.set()
+            time.sleep(3600)
         return index
 
 
 def test_workers_pass_over_signals_and_are_killed_when_they_hang(monkeypatch):
     monkeypatch.setattr(torch.utils.data.dataloader._utils, 'MP_STATUS_CHECK_INTERVAL', 0.5)  # how long torch waits
-    batches = iter(EndingDataLoader(Slow(), num_workers=1, prefetch_factor=1, worker_init_fn=init_worker))
+    records = Slow()
+    batches = iter(EndingDataLoader(records, num_workers=1, prefetch_factor=1, worker_init_fn=init_worker))
     assert next(batches).item() == 0
     workers = batches._batches._workers
     for name in ('SIGTERM', 'SIGTERM', 'SIGUSR1', 'SIGINT'):
         os.kill(workers[0].pid, getattr(signal, name))
     assert [next(batches).item() for _ in range(4)] == [1, 2, 3, 4]
+    assert records.hangs.wait(30)
     batches._batches._shutdown_workers()
     workers[0].join(30)
     assert workers[0].exitcode == -signal.SIGKILL

@@ -77,6 +77,7 @@ def test_no_queries():
 
 
 @needs_numba
+@pytest.mark.skipif(torch.__version__.startswith('2.6.'), reason="torch 2.6's dynamo breaks the graph at a ContextVar")
 @pytest.mark.parametrize('backend', ['eager', 'aot_eager'])
 def test_whole_graphs_compile(backend):
     inputs = make_inputs(batch=1, queries=4)

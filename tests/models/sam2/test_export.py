@@ -121,7 +121,7 @@ def test_predictor_does_what_the_one_of_pytorch_does(exported, prompt, several):
     for predictor in predictors:
         predictor.set_image(image())
         found.append(predictor.predict(**PROMPTS[prompt], multimask_output=several, return_logits=True))
-    assert found[0].masks.std() > 0.5
+    assert found[0].masks.std() > 0.3
     for want, got in zip(*found):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)
 

@@ -5,11 +5,10 @@ Each is a module of two functions, ``forward`` and ``backward``, that is importe
 import functools
 import importlib
 import importlib.util
-import warnings
 
 import torch
 
-from .kernel_trial import HAS_TRITON, INTERPRETED, what_fails
+from .kernel_trial import HAS_TRITON, INTERPRETED, works
 from .sampled_attention import by_grid_sample
 
 #: implementation -> what it is installed with
@@ -85,11 +84,9 @@ def kernels_work(name: str, device: str, dtype: torch.dtype, channels: int) -> b
 
 @functools.cache
 def _try_kernels(name: str, device: str, dtype: torch.dtype, channels: int) -> bool:
-    error = what_fails(_difference, device, name, dtype, channels)
-    if error:
-        warnings.warn(f'deformable attention falls back to slower grid sampling: the {name} kernels for {dtype} and '
-                      f'{channels} channels a head fail on this {device} device: {error}', RuntimeWarning, stacklevel=2)
-    return not error
+    return works(_difference, device, name, dtype, channels, otherwise=(
+        f'deformable attention falls back to slower grid sampling: the {name} kernels for {dtype} and {channels} '
+        f'channels a head fail on this {device} device'))
 
 
 def _difference(device: str, name: str, dtype: torch.dtype, channels: int) -> str:

@@ -1,6 +1,7 @@
 """A compiled kernel is tried on an example before it is relied on."""
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -10,6 +11,18 @@ import torch
 HAS_TRITON = importlib.util.find_spec('triton') is not None
 #: Triton's interpreter takes tensors of the CPU
 INTERPRETED = os.environ.get('TRITON_INTERPRET', '').lower() in ('1', 'true', 'on', 'yes', 'y')
+
+
+def works(check: Callable[..., str], device: str, *args, otherwise: str) -> bool:
+    """Return whether nothing is wrong; if something is, one warning says what happens ``otherwise``, and why.
+
+    Args:
+        check: as in :func:`what_fails`.
+    """
+    error = what_fails(check, device, *args)
+    if error:
+        warnings.warn(f'{otherwise}: {error}', RuntimeWarning, stacklevel=3)
+    return not error
 
 
 def what_fails(check: Callable[..., str], device: str, *args) -> str:

@@ -7,7 +7,6 @@ Legend: B crops, S side in pixels, N pairs of a window's centre and another pixe
 """
 import functools
 import math
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .kernel_trial import HAS_TRITON, what_fails
+from .kernel_trial import HAS_TRITON, works
 
 FORMS = ('logit', 'exact')
 #: keeps the exact form's quotient apart from 0 / 0
@@ -125,11 +124,8 @@ def _fused(state: Tensor, log_box: Tensor, weights: Sequence[Tensor], offsets: S
 @functools.cache
 def _fused_works(device: str) -> bool:
     """Whether the kernel compiles and equals the loop here; tried once, on a tiny example."""
-    error = what_fails(_difference, device)
-    if error:
-        warnings.warn(f'the mean field falls back to a launch for every operation: the Triton kernel fails on this '
-                      f'{device} device: {error}', RuntimeWarning, stacklevel=2)
-    return not error
+    return works(_difference, device, otherwise='the mean field falls back to a launch for every operation: the Triton '
+                                                f'kernel fails on this {device} device')
 
 
 def _difference(device: str) -> str:

@@ -1,7 +1,6 @@
 """RoIAlign in float32 under any precision (He et al. 2017, section 3)."""
 import functools
 import importlib
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .fused_attention import INSTALLED
+from .kernel_trial import works
 
 
 def roi_align(features: Float[Tensor, 'B C H W'], rois: Float[Tensor, 'N 5'], *, output_size: int,
@@ -68,28 +68,18 @@ def _pool(features: Sequence[Tensor], rois: Tensor, levels: Tensor, side: int, s
 @functools.cache
 def _loops_work() -> bool:
     """Whether the loops of :mod:`.roi_align_numba` compile and equal torchvision's; tried once, by a tiny example."""
-    if not INSTALLED['numba']:
-        return False
-    try:
-        error = _difference()
-    except Exception as problem:  # compilers fail in many ways
-        error = f'{type(problem).__name__}: {problem}'
-    if error:
-        warnings.warn(f'RoIAlign falls back to the slower one of torchvision: the numba loops fail here: {error}',
-                      RuntimeWarning, stacklevel=2)
-    return not error
+    return INSTALLED['numba'] and works(
+        _difference, 'cpu', otherwise='RoIAlign falls back to the slower one of torchvision: the numba loops fail here')
 
 
-def _difference() -> str:
+def _difference(device: str) -> str:
     """What differs from torchvision's, in the result or the gradient; empty if nothing does."""
-    with torch.enable_grad(), torch.inference_mode(False):
-        # waves, to leave the random generators alone
-        features = torch.arange(2 * 3 * 5 * 6, dtype=torch.float32).sin().view(2, 3, 5, 6).requires_grad_()
-        rois = torch.tensor([[0., 1., 2., 9., 7.], [1., -3., 0., 30., 4.]])
-        pairs = []
-        levels = torch.zeros(2, dtype=torch.long)
-        for pooled in (_pool([features], rois, levels, 2, [0.5], 0, True),
-                       torchvision.ops.roi_align(features, rois, 2, 0.5, -1, True)):
-            pairs.append((pooled, *torch.autograd.grad(pooled.square().sum(), features)))
-        worst = max((one - other).abs().max().item() for one, other in zip(*pairs))
+    # waves, to leave the random generators alone
+    features = torch.arange(2 * 3 * 5 * 6, dtype=torch.float32, device=device).sin().view(2, 3, 5, 6).requires_grad_()
+    rois = torch.tensor([[0., 1., 2., 9., 7.], [1., -3., 0., 30., 4.]], device=device)
+    pairs, levels = [], torch.zeros(2, dtype=torch.long, device=device)
+    for pooled in (_pool([features], rois, levels, 2, [0.5], 0, True),
+                   torchvision.ops.roi_align(features, rois, 2, 0.5, -1, True)):
+        pairs.append((pooled, *torch.autograd.grad(pooled.square().sum(), features)))
+    worst = max((one - other).abs().max().item() for one, other in zip(*pairs))
     return f'differs by {worst:.2g}' if not worst < 1e-4 else ''

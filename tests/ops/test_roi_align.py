@@ -75,7 +75,7 @@ def test_regions_that_are_none():
 
 @pytest.mark.skipif(not INSTALLED['numba'], reason='needs numba')
 @pytest.mark.parametrize('problem, message', [
-    (lambda: 'differs by 1', 'differs by 1'), (lambda: 1 // 0, 'ZeroDivisionError')])
+    (lambda device: 'differs by 1', 'differs by 1'), (lambda device: 1 // 0, 'ZeroDivisionError')])
 def test_loops_that_fail_are_not_used(problem, message, monkeypatch):
     module = sys.modules['maskforge.ops.roi_align']  # the function of that name hides it
     monkeypatch.setattr(module, '_difference', problem)

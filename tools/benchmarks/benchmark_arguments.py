@@ -1,11 +1,12 @@
-"""The arguments that all benchmarks share."""
+"""What all benchmarks share: arguments, the measurement of two sides, and the end."""
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
-from maskforge.analysis.ratio_table import RatioTable
+from maskforge.analysis.peak_memory import peak_memory
+from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_memory, compare_seconds, time_in_turns
 
 #: what seconds are measured by
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
@@ -22,6 +23,22 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
     return found
 
 
+def image_parser(description: str, *, sizes: str, divisor: int = 1) -> argparse.ArgumentParser:
+    """A :func:`parser` with ``--size`` (several times), ``--batch`` and ``--objects``.
+
+    Args:
+        sizes: the default ones, for the help.
+        divisor: what height and width must be multiples of.
+    """
+    found = parser(description, rounds=5)
+    multiples = f', multiples of {divisor}' if divisor > 1 else ''
+    found.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
+                       help=f'image size{multiples}, may be given again ({sizes})')
+    found.add_argument('--batch', type=int, default=1, help='images per step (1)')
+    found.add_argument('--objects', type=int, default=8, help='objects per image (8)')
+    return found
+
+
 def timing(args: argparse.Namespace) -> dict:
     """The arguments of ``time_in_turns`` that the command line decides."""
     return dict(rounds=args.rounds, clock=CLOCKS[args.clock])
@@ -34,6 +51,23 @@ def finished(run: Callable[[], object], device: str) -> Callable[[], None]:
         if device == 'cuda':
             torch.cuda.synchronize()
     return wait
+
+
+def compare_sides(task: str, sides: Mapping[str, Callable[[], object]], args: argparse.Namespace, *, note: str,
+                  warmup: int = 1, per: int = 1) -> list[Comparison]:
+    """Measure time and peak memory of ours and of the peer, in turns; a row of each.
+
+    Args:
+        sides: by name, ours first.
+        note: how far the outputs were found to agree.
+        per: parts of one call, such as frames, by which seconds are divided.
+    """
+    ours, peer = sides
+    seconds = time_in_turns(sides, warmup=warmup, **timing(args))
+    seconds = {name: [value / per for value in values] for name, values in seconds.items()}
+    memory = {name: peak_memory(run) for name, run in sides.items()}
+    names = dict(ours=ours, peer=peer, note=note)
+    return [compare_seconds(task, seconds, **names), compare_memory(f'peak memory, {task}', memory, **names)]
 
 
 def finish(table: RatioTable, args: argparse.Namespace) -> int:

@@ -9,19 +9,11 @@ import copy
 import sys
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import compare_sides, finish, image_parser
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from maskforge.analysis.peak_memory import peak_memory
-from maskforge.analysis.ratio_table import (
-    Comparison,
-    RatioTable,
-    compare_memory,
-    compare_seconds,
-    machine_line,
-    time_in_turns,
-)
+from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 from maskforge.models.deformable_detr import HuggingFaceDeformableDETRLayout
 from maskforge.models.deformable_detr.criterion import normalised_boxes
 from maskforge.registry import MODELS
@@ -117,13 +109,10 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     ours, theirs = make_twins(args.variant)
     images, samples = make_scene(size, batch=args.batch, objects=args.objects)
     labels, note = their_labels(samples), check_twins(ours, theirs, images, samples)
-    where, names = f'{args.batch} x {size[0]}x{size[1]}', dict(ours='ours', peer='transformers', note=note)
+    where = f'{args.batch} x {size[0]}x{size[1]}'
     inference = {'ours': lambda: ours(images, samples, mode='predict'), 'transformers': lambda: theirs(images)}
     with torch.no_grad():
-        seconds = time_in_turns(inference, **timing(args))
-        memory = {name: peak_memory(run) for name, run in inference.items()}
-    rows = [compare_seconds(f'inference, {where}', seconds, **names),
-            compare_memory(f'peak memory, inference, {where}', memory, **names)]
+        rows = compare_sides(f'inference, {where}', inference, args, note=note)
     ours.train(), theirs.train()
     # a rate of zero: every step sees the same weights
     optimizers = [torch.optim.AdamW(filter(lambda p: p.requires_grad, model.parameters()), lr=0., weight_decay=1e-4)
@@ -131,19 +120,12 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     training = {
         'ours': lambda: step(ours, optimizers[0], sum_of(ours(images, samples, mode='loss'))),
         'transformers': lambda: step(theirs, optimizers[1], theirs(images, labels=labels).loss)}
-    seconds = time_in_turns(training, **timing(args))
-    memory = {name: peak_memory(run) for name, run in training.items()}
-    return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
-            compare_memory(f'peak memory, training step, {where}', memory, **names)]
+    return rows + compare_sides(f'training step, {where}', training, args, note=note)
 
 
 def main() -> int:
     """Check, measure and print."""
-    arguments = parser(__doc__.splitlines()[0], rounds=5)
-    arguments.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
-                           help='image size, may be given again (256 320 and 512 640)')
-    arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
-    arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
+    arguments = image_parser(__doc__.splitlines()[0], sizes='256 320 and 512 640')
     arguments.add_argument('--variant', choices=VARIANTS, default='base', help='of the model (base)')
     args = arguments.parse_args()
     rows = [row for size in args.size or SIZES for row in compare(tuple(size), args)]

@@ -11,20 +11,12 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import compare_sides, finish, image_parser
 from deformable_detr import step, sum_of
 from torch import Tensor, nn
 from torchvision_twin import MEAN, STD, make_scene, our_samples
 
-from maskforge.analysis.peak_memory import peak_memory
-from maskforge.analysis.ratio_table import (
-    Comparison,
-    RatioTable,
-    compare_memory,
-    compare_seconds,
-    machine_line,
-    time_in_turns,
-)
+from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 from maskforge.backbones.swin import ARCHS
 from maskforge.models.mask2former import HuggingFaceMask2FormerLayout
 from maskforge.registry import MODELS
@@ -107,7 +99,7 @@ def check_twins(ours: nn.Module, theirs: nn.Module, scene: Scene) -> str:
             f'of itself')
 
 
-def inference_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argparse.Namespace, names: dict,
+def inference_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argparse.Namespace, note: str,
                    where: str) -> list[Comparison]:
     """Classes and masks at a quarter of the size; then instances, which have no equal outputs to check."""
     from transformers import Mask2FormerImageProcessor
@@ -117,15 +109,13 @@ def inference_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argpa
     instances = {'ours': lambda: ours(scene.images, scene.samples, mode='predict'),
                  'transformers': lambda: read(theirs(scene.images), threshold=0., target_sizes=sizes,
                                               return_coco_annotation=True)}
-    note = f'as above; masks of theirs by way of {THEIR_SIDE}x{THEIR_SIDE}'
     with torch.no_grad():
-        return [compare_seconds(f'inference, {where}', time_in_turns(heads, **timing(args)), **names),
-                compare_memory(f'inference, {where}', {name: peak_memory(run) for name, run in heads.items()}, **names),
-                compare_seconds(f'inference to instances as RLE, {where}', time_in_turns(instances, **timing(args)),
-                                **{**names, 'note': note})]
+        return [*compare_sides(f'inference, {where}', heads, args, note=note),
+                *compare_sides(f'inference to instances as RLE, {where}', instances, args,
+                               note=f'as above; masks of theirs by way of {THEIR_SIDE}x{THEIR_SIDE}')]
 
 
-def training_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argparse.Namespace, names: dict,
+def training_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argparse.Namespace, note: str,
                   where: str) -> list[Comparison]:
     """Matching, losses, gradients and update."""
     ours.train(), theirs.train()
@@ -135,29 +125,22 @@ def training_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argpar
     training = {
         'ours': lambda: step(ours, optimizers[0], sum_of(ours(scene.images, scene.samples, mode='loss'))),
         'transformers': lambda: step(theirs, optimizers[1], theirs(scene.images, **scene.labels).loss)}
-    return [compare_seconds(f'training step, {where}', time_in_turns(training, **timing(args)), **names),
-            compare_memory(f'training step, {where}', {name: peak_memory(run) for name, run in training.items()},
-                           **names)]
+    return compare_sides(f'training step, {where}', training, args, note=note)
 
 
 def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]:
     """Check and measure at one size."""
     ours, theirs = make_twins(args.arch, args.queries)
     scene = Scene(ours.data_preprocessor, size, batch=args.batch, objects=args.objects)
-    names = dict(ours='ours', peer='transformers', note=check_twins(ours, theirs, scene))
-    where = f'{args.batch} x {size[0]}x{size[1]}'
-    rows = inference_rows(ours, theirs, scene, args, names, where)
-    return rows if args.inference_only else rows + training_rows(ours, theirs, scene, args, names, where)
+    note, where = check_twins(ours, theirs, scene), f'{args.batch} x {size[0]}x{size[1]}'
+    rows = inference_rows(ours, theirs, scene, args, note, where)
+    return rows if args.inference_only else rows + training_rows(ours, theirs, scene, args, note, where)
 
 
 def main() -> int:
     """Check, measure and print."""
-    arguments = parser(__doc__.splitlines()[0], rounds=5)
-    arguments.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
-                           help='image size, multiples of 32, may be given again (256 320 and 512 512)')
+    arguments = image_parser(__doc__.splitlines()[0], sizes='256 320 and 512 512', divisor=32)
     arguments.add_argument('--arch', choices=ARCHS, default='tiny', help='of the Swin backbone (tiny)')
-    arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
-    arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
     arguments.add_argument('--queries', type=int, default=100, help='of the decoder (100)')
     arguments.add_argument('--inference-only', action='store_true', help='no training step')
     args = arguments.parse_args()

@@ -7,19 +7,11 @@ import sys
 from collections.abc import Callable
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import compare_sides, finish, image_parser
 from torch import Tensor, nn
 from torchvision_twin import Sampling, make_scene, make_twins, our_samples
 
-from maskforge.analysis.peak_memory import peak_memory
-from maskforge.analysis.ratio_table import (
-    Comparison,
-    RatioTable,
-    compare_memory,
-    compare_seconds,
-    machine_line,
-    time_in_turns,
-)
+from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 
 CLASSES, SIZES = 20, ((256, 320), (512, 640))
 NAMES = dict(loss_objectness='loss_rpn_cls', loss_rpn_box_reg='loss_rpn_bbox', loss_classifier='loss_cls',
@@ -83,8 +75,7 @@ def step(optimizer: torch.optim.Optimizer, forward: Callable[[], dict[str, Tenso
 
 def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]:
     """Check and measure at one size."""
-    names = dict(ours='ours', peer='torchvision', note=check_twins(size))
-    where = f'{args.batch} x {size[0]}x{size[1]}'
+    note, where = check_twins(size), f'{args.batch} x {size[0]}x{size[1]}'
     ours, theirs = make_twins(CLASSES, Sampling(), size)
     images, targets = make_scene(size, images=args.batch, objects=args.objects)
     floats, samples = [image.float() / 255 for image in images], our_samples(targets, size)
@@ -92,29 +83,19 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     inference = {'ours': lambda: ours.test_step(dict(inputs=images, data_samples=samples)),
                  'torchvision': lambda: theirs(floats)}
     with torch.no_grad():
-        seconds = time_in_turns(inference, **timing(args))
-        memory = {name: peak_memory(run) for name, run in inference.items()}
-    rows = [compare_seconds(f'inference with masks, {where}', seconds, **names),
-            compare_memory(f'peak memory, inference with masks, {where}', memory, **names)]
+        rows = compare_sides(f'inference with masks, {where}', inference, args, note=note)
     train_mode(ours, theirs)
     optimizers = [torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9) for model in (ours, theirs)]
     training = {
         'ours': lambda: step(optimizers[0], lambda: ours(
             **ours.data_preprocessor(dict(inputs=images, data_samples=samples), True), mode='loss')),
         'torchvision': lambda: step(optimizers[1], lambda: theirs(floats, [dict(t) for t in targets]))}
-    seconds = time_in_turns(training, **timing(args))
-    memory = {name: peak_memory(run) for name, run in training.items()}
-    return [*rows, compare_seconds(f'training step, {where}', seconds, **names),
-            compare_memory(f'peak memory, training step, {where}', memory, **names)]
+    return rows + compare_sides(f'training step, {where}', training, args, note=note)
 
 
 def main() -> int:
     """Check, measure and print."""
-    arguments = parser(__doc__.splitlines()[0], rounds=5)
-    arguments.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
-                           help='image size, multiples of 64, may be given again (256 320 and 512 640)')
-    arguments.add_argument('--batch', type=int, default=1, help='images per step (1)')
-    arguments.add_argument('--objects', type=int, default=8, help='objects per image (8)')
+    arguments = image_parser(__doc__.splitlines()[0], sizes='256 320 and 512 640', divisor=64)
     args = arguments.parse_args()
     rows = [row for size in args.size or SIZES for row in compare(tuple(size), args)]
     title = f'Mask R-CNN R50-FPN, {args.objects} objects, CPU ({args.clock} seconds)'

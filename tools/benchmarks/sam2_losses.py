@@ -10,19 +10,11 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import compare_sides, finish, parser
 from torch import Tensor
 from torch.nn import functional as F
 
-from maskforge.analysis.peak_memory import peak_memory
-from maskforge.analysis.ratio_table import (
-    Comparison,
-    RatioTable,
-    compare_memory,
-    compare_seconds,
-    machine_line,
-    time_in_turns,
-)
+from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 from maskforge.models.sam2.criterion import ClipCriterion, DecoderPass, LossSettings
 
 SETTINGS = LossSettings()
@@ -119,10 +111,7 @@ def compare(side: int, args) -> list[Comparison]:
     note = check(side, args)
     clip = make_clip(side, frames=args.frames, objects=args.objects, corrections=args.corrections)
     sides = {'ours': lambda: run_ours(clip), 'formulas': lambda: run_plain(clip)}
-    seconds = time_in_turns(sides, **timing(args))
-    memory = {name: peak_memory(run) for name, run in sides.items()}
-    return [compare_seconds(f'loss and gradients, {side}x{side}', seconds, ours='ours', peer='formulas', note=note),
-            compare_memory(f'peak memory, {side}x{side}', memory, ours='ours', peer='formulas', note=note)]
+    return compare_sides(f'loss and gradients, {side}x{side}', sides, args, note=note)
 
 
 def main() -> int:

@@ -5,22 +5,15 @@
 Both sides run in float32 on the CPU, keep memories in bfloat16 and harden prompted masks in memory, as transformers
 always does. Needs ``pip install transformers``.
 """
+import argparse
 import sys
 
 import torch
-from benchmark_arguments import finish, parser, timing
+from benchmark_arguments import compare_sides, finish, parser
 from sam2_twins import Video, make_twins, make_video, our_masks, their_masks
 from torch import Tensor
 
-from maskforge.analysis.peak_memory import peak_memory
-from maskforge.analysis.ratio_table import (
-    Comparison,
-    RatioTable,
-    compare_memory,
-    compare_seconds,
-    machine_line,
-    time_in_turns,
-)
+from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 from maskforge.models.sam2.video_predictor import VideoPredictor
 
 
@@ -41,19 +34,14 @@ def check(ours: list[Tensor], theirs: list[Tensor]) -> str:
     return f'{differ:.3%} of pixels differ, logits within {gap:.0e} of the largest; {part:.0%} inside'
 
 
-def compare(side: int, video: Video, measured: dict) -> list[Comparison]:
+def compare(side: int, video: Video, args: argparse.Namespace) -> list[Comparison]:
     """Check and measure at one size."""
     ours, theirs = make_twins(side)
     predictor = VideoPredictor(ours, binarize_prompted=True, memory_dtype='bfloat16')
     sides = {'ours': lambda: our_masks(predictor, video),
              'transformers': lambda: their_masks(theirs, predictor, video)}
     note = check(*(run() for run in sides.values()))
-    seconds = time_in_turns(sides, warmup=0, **measured)
-    per_frame = {name: [value / len(video.frames) for value in values] for name, values in seconds.items()}
-    memory = {name: peak_memory(run) for name, run in sides.items()}
-    return [compare_seconds(f'seconds per frame, {side}x{side}', per_frame, ours='ours', peer='transformers',
-                            note=note),
-            compare_memory(f'peak memory, {side}x{side}', memory, ours='ours', peer='transformers', note=note)]
+    return compare_sides(f'seconds per frame, {side}x{side}', sides, args, note=note, warmup=0, per=len(video.frames))
 
 
 def main() -> int:
@@ -67,7 +55,7 @@ def main() -> int:
     rows = []
     for side in args.size:
         video = make_video(side, frames=args.frames, objects=args.objects, prompt=args.prompt)
-        rows += compare(side, video, timing(args))
+        rows += compare(side, video, args)
     title = (f'SAM 2.1 tiny, video of {args.frames} frames, {args.objects} objects, first frame by {args.prompt}, '
              f'CPU ({args.clock} seconds)')
     return finish(RatioTable(title, machine_line(), rows), args)

@@ -1,4 +1,5 @@
 """A run of several processes ends when one of them dies or hangs, and says which, where, and after which iteration."""
+import atexit
 import faulthandler
 import os
 import socket
@@ -107,6 +108,7 @@ class Watchdog:
         self._state: tuple[str, int, bool] = ('', 0, False)
         self._moved = True
         self._failing = False
+        self._stopped = threading.Event()
         self._own = Beat(host=socket.gethostname())
         self._last: dict[int, Beat] = {}
         self._silence: dict[int, float] = {}
@@ -117,7 +119,18 @@ class Watchdog:
     def start(self) -> None:
         """Begin to look after the others, once all of them have put up their first sign of life."""
         self._last = self._board.read(range(get_world_size()))
-        threading.Thread(target=self._run, name='watchdog', daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name='watchdog', daemon=True)
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the thread, before the program does.
+
+        A thread that comes back from the store while Python shuts down is ended where it stands; within C++ that
+        aborts the process.
+        """
+        self._stopped.set()
+        self._thread.join(_GRACE)
 
     # the main thread -------------------------------------------------------------------------------------------------
 
@@ -162,8 +175,7 @@ class Watchdog:
 
     def _run(self) -> None:
         before, misses = time.monotonic(), 0
-        while True:
-            time.sleep(self.interval)
+        while not self._stopped.wait(self.interval):
             now = time.monotonic()
             # a job that was suspended as a whole has not stood still
             step, before = min(now - before, 2 * self.interval), now

@@ -108,6 +108,7 @@ def plot(lines: list[Line], path: Path) -> None:
     """Time and memory of the lines of one axis, in logarithms: equal steps are equal factors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
     figure = Figure(figsize=(10, 4), layout='constrained')
     FigureCanvasAgg(figure)
     for panel, (name, values) in zip(figure.subplots(1, 2), (('seconds', 'seconds'), ('MiB at the peak', 'mebibytes'))):
@@ -116,6 +117,8 @@ def plot(lines: list[Line], path: Path) -> None:
             panel.plot(line.sizes, getattr(line, values), marker='o', label=label)
         panel.set(xscale='log', yscale='log', xlabel=lines[0].axis, ylabel=name)
         panel.set_xticks(lines[0].sizes, map(str, lines[0].sizes))
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
         panel.minorticks_off()
         panel.legend(fontsize='small')
         panel.grid(alpha=0.3)

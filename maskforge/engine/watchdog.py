@@ -268,7 +268,8 @@ class Watchdog:
         logging.start()
         logging.join(2.)
         if self._failing:
-            time.sleep(_GRACE)
+            if self._stopped.wait(_GRACE):  # the program ends by itself, with a code of its own
+                return
         elif self.rank == 0:  # it may keep the store: the others hear the verdict first
             time.sleep(2 * self.interval)
         os._exit(LOST_RANK_EXIT)

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from maskforge.backbones.level_checks import check_levels
 from maskforge.backbones.swin_windows import attend_in_windows
 from maskforge.layers.linear import Linear, activated
-from maskforge.ops.exporting import is_exporting
+from maskforge.ops.exporting import is_recorded
 from maskforge.registry import MODELS, SCOPE
 
 PATCH = 4
@@ -176,7 +176,7 @@ def _mlp(mlp: nn.Module, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B H W C'
 
 def _attention_of(blocks: nn.Sequential, x: Float[Tensor, 'B H W C']) -> Callable:
     """A function of (block, x); graphs stay free of the gathers' indices, which would fix the size of the map."""
-    if type(x) is Tensor and not is_exporting() and not torch.compiler.is_compiling():
+    if type(x) is Tensor and not is_recorded():
         return attend_in_windows
     return partial(_window_attention, mask=_shift_mask(blocks, x))
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from maskforge.structures.rle import run_lengths
+
 #: images have no more pixels than this on a side; what claims more is damaged, and would need terabytes
 LARGEST_SIDE = 1_000_000
-#: groups of 5 bits in a compressed run, counted from 0: more do not fit into 64 bits
-LARGEST_PLACE = 11
 
 
 def encode(bitmap: np.ndarray) -> dict:
@@ -57,30 +57,6 @@ def from_polygons(polygons: Sequence, height: int, width: int) -> dict:
 def area(rle: dict) -> int:
     """Number of foreground pixels."""
     return int(coco_mask.area(compress(rle)))
-
-
-def run_lengths(counts: bytes | str) -> np.ndarray:
-    """Unpack compressed counts to their runs (int64).
-
-    A run is written in groups of 5 bits, low groups first, bit 0x20 meaning 'more follow' and bit 0x10 of the last
-    group being the sign; from the fourth run on, the difference to the run two before is stored.
-    """
-    raw = np.frombuffer(counts.encode('ascii') if isinstance(counts, str) else counts, dtype=np.uint8).astype(np.int64)
-    raw = raw - 48
-    if raw.size == 0:
-        return raw
-    last = np.flatnonzero(raw & 0x20 == 0)
-    if last.size == 0 or last[-1] != raw.size - 1 or raw.min() < 0 or raw.max() > 63:
-        raise ValueError('counts are not in the compressed code')
-    first = np.concatenate([[0], last[:-1] + 1])
-    place = np.arange(raw.size) - np.repeat(first, last - first + 1)
-    if place.max() > LARGEST_PLACE:
-        raise ValueError('counts have a number that is too large')
-    runs = np.add.reduceat((raw & 0x1F) << (5 * place), first)
-    runs -= np.where(raw[last] & 0x10, np.int64(1) << (5 * (last - first + 1)), 0)
-    for parity in (1, 2):  # run i adds to run i - 2, for i > 2
-        runs[parity::2] = np.cumsum(runs[parity::2])
-    return runs
 
 
 def find_problem(rle: dict) -> str | None:

@@ -6,6 +6,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from maskforge.ops.exporting import is_recorded
+
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
@@ -43,7 +45,7 @@ def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:
     if type(conv) is not nn.Conv2d or conv.bias is not None or conv.padding_mode != 'zeros':
         return False
     # exported files keep the layers, and compilers fuse them themselves
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if is_recorded():
         return False
     if isinstance(norm, _BatchNorm):
         # on a GPU it is one launch, and scaling the weights would be several

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maskforge.ops.exporting import is_exporting
+from maskforge.ops.exporting import is_recorded
 
 # in place: no linear map needs its output again
 ACTIVATIONS = {None: lambda x: x, 'gelu': F.gelu, 'relu': F.relu_}
@@ -48,5 +48,5 @@ def _goes_direct(x: Tensor, weight: Tensor) -> bool:
     """Float32 on a CPU, and nobody who wants gradients, a graph, a count, or another precision looks on."""
     return (_HAS_ONEDNN and x.dtype == weight.dtype == torch.float32 and x.device.type == 'cpu' and x.numel() > 0
             and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
-            and not torch.is_autocast_enabled('cpu') and not torch.compiler.is_compiling() and not is_exporting()
+            and not torch.is_autocast_enabled('cpu') and not is_recorded()
             and not torch._C._len_torch_dispatch_stack() and type(weight.data) is Tensor)

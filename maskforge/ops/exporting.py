@@ -1,4 +1,4 @@
-"""Whether an exporter watches."""
+"""Whether an exporter or a compiler watches."""
 import torch
 
 
@@ -9,3 +9,8 @@ def is_exporting() -> bool:
     """
     # before torch 2.7 there is no way to ask the second
     return torch.jit.is_tracing() or getattr(torch.compiler, 'is_exporting', bool)()
+
+
+def is_recorded() -> bool:
+    """Whether the computation becomes a graph: of ``torch.compile``, or because :func:`is_exporting`."""
+    return torch.compiler.is_compiling() or is_exporting()

@@ -8,6 +8,7 @@ import torchvision
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .exporting import is_recorded
 from .fused_attention import INSTALLED
 from .kernel_trial import works
 
@@ -55,8 +56,7 @@ def roi_align_levels(features: Sequence[Float[Tensor, 'B C _ _']], rois: Float[T
 
 def _on_cpu(features: Tensor) -> bool:
     """Whether this is a plain call, which nobody traces or compiles."""
-    watched = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return features.device.type == 'cpu' and type(features) in (Tensor, nn.Parameter) and not watched
+    return features.device.type == 'cpu' and type(features) in (Tensor, nn.Parameter) and not is_recorded()
 
 
 def _pool(features: Sequence[Tensor], rois: Tensor, levels: Tensor, side: int, scales: Sequence[float | int],

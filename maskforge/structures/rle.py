@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Int32, Int64, Shaped, UInt8
 from pycocotools import mask as coco_mask
 
+#: groups of 5 bits in a compressed run, counted from 0: more do not fit into 64 bits
+LARGEST_PLACE = 11
 Indices = Int32[np.ndarray, ' _']
 
 
@@ -98,7 +100,10 @@ def _columns(mask: dict) -> tuple[int, UInt8[np.ndarray, 'C H']]:
     As pycocotools, which writes all columns byte by byte, in a fraction of its time.
     """
     height, width = mask['size']
-    runs = run_lengths(mask['counts'])
+    try:
+        runs = run_lengths(mask['counts'])
+    except ValueError:  # pycocotools reads on
+        return 0, coco_mask.decode(mask).T
     if runs.min(initial=0) < 0 or runs.sum() != height * width:
         return 0, coco_mask.decode(mask).T
     inside = runs[1:len(runs) // 2 * 2]  # from the first run of ones to the last
@@ -115,18 +120,26 @@ def run_lengths(counts: bytes | str) -> Int64[np.ndarray, ' R']:
 
     A number is written in groups of five bits, the lowest first, each with a bit that says whether more follow; the
     last group's highest bit is the sign. From the fourth on, it is the difference to the number two before.
+
+    Raises:
+        ValueError: they are not in this form, or a number does not fit into 64 bits.
     """
-    codes = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero((codes & 32) == 0)
-    if not len(ends):
-        return np.zeros(0, np.int64)
-    starts = np.append(0, ends[:-1] + 1)
-    sizes = ends - starts + 1
-    places = np.arange(ends[-1] + 1) - np.repeat(starts, sizes)
-    runs = np.add.reduceat((codes[:ends[-1] + 1] & 31) << (5 * places), starts)
-    runs -= ((codes[ends] & 16) > 0) * (np.int64(1) << (5 * sizes))
-    for parity in (1, 2):
-        runs[parity::2] = runs[parity::2].cumsum()
+    raw = np.frombuffer(counts.encode('ascii') if isinstance(counts, str) else counts, dtype=np.uint8).astype(np.int64)
+    raw = raw - 48
+    if raw.size == 0:
+        return raw
+    last = np.flatnonzero(raw & 0x20 == 0)
+    if last.size == 0 or last[-1] != raw.size - 1 or raw.min() < 0 or raw.max() > 63:
+        raise ValueError('counts are not in the compressed code')
+    first = np.concatenate([[0], last[:-1] + 1])
+    sizes = last - first + 1
+    place = np.arange(raw.size) - np.repeat(first, sizes)
+    if place.max() > LARGEST_PLACE:
+        raise ValueError('counts have a number that is too large')
+    runs = np.add.reduceat((raw & 0x1F) << (5 * place), first)
+    runs -= np.where(raw[last] & 0x10, np.int64(1) << (5 * sizes), 0)
+    for parity in (1, 2):  # run i adds to run i - 2, for i > 2
+        runs[parity::2] = np.cumsum(runs[parity::2])
     return runs
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maskforge.layers.position_encoding import SinePositionEncoding
+from maskforge.ops.exporting import is_recorded
 
 #: sizes and devices that are kept
 KEPT = 32
@@ -53,7 +54,7 @@ def rotation_table(channels: int, height: int, width: int, device: torch.device)
 def rotate(x: Float[Tensor, '*N S C'], table: Float[Tensor, 'S C2 2']) -> Float[Tensor, '*N S C']:
     """Return queries or keys with neighbouring channels (2 i, 2 i + 1) turned by the table's angles, in float32."""
     pairs = x.float().unflatten(-1, (-1, 2))
-    if x.device.type == 'cpu' and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+    if x.device.type == 'cpu' and not is_recorded():
         # one pass instead of seven over every second number; compilers and exporters know no complex ones
         turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table))
     else:

@@ -2,11 +2,11 @@
 import ctypes
 import gc
 import platform
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-_STATUS, _RESET = Path('/proc/self/status'), Path('/proc/self/clear_refs')
+MIB = 1024.
+_RESET = Path('/proc/self/clear_refs')
 #: what the kernel takes for "forget the highest resident size"
 _FORGET_PEAK = '5'
 
@@ -23,10 +23,13 @@ def peak_memory(run: Callable[[], object]) -> float:
     if platform.libc_ver()[0] == 'glibc':
         ctypes.CDLL(None).malloc_trim(0)
     _RESET.write_text(_FORGET_PEAK)
-    before = _kibibytes('VmRSS')
+    before = resident()
     run()
-    return max(_kibibytes('VmHWM') - before, 0) / 1024
+    return max(resident(field='VmHWM') - before, 0)
 
 
-def _kibibytes(name: str) -> int:
-    return int(re.search(rf'^{name}:\s+(\d+) kB', _STATUS.read_text(), re.MULTILINE)[1])
+
+def resident(pid: int | str = 'self', field: str = 'VmRSS') -> float:
+    """Return the resident memory of a process in MiB; with ``field='VmHWM'`` what it was at most."""
+    lines = Path(f'/proc/{pid}/status').read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / MIB

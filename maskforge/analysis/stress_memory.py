@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 
+from maskforge.analysis.peak_memory import resident
 from maskforge.config import load_config
 from maskforge.registry import RUNNERS
-
-MIB = 1024.
 
 
 class _MemorySampler(Hook):
@@ -95,9 +94,3 @@ def table(slopes: list[MemorySlope]) -> str:
     """The processes below one another."""
     head = f'  {"":14}{"MiB before":>10}{"after":>10}{"change %":>10}{"MiB per 1000 it.":>20}'
     return '\n'.join([head, *(slope.text() for slope in slopes)])
-
-
-def resident(pid: int) -> float:
-    """Resident memory of a process in MiB."""
-    line = next(line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if line.startswith('VmRSS'))
-    return int(line.split()[1]) / MIB

@@ -1,6 +1,6 @@
 """What a GPU is for: deformable attention, the mean field, and training steps with and without torch.compile.
 
-    python tools/benchmarks/gpu.py --output-dir gpu          about six minutes
+    python tools/benchmarks/gpu.py --output-dir gpu          at most eight minutes
     python tools/benchmarks/gpu.py --device cpu --small      shows that everything runs
 
 Every part runs in a process of its own for at most its share of the time; what one of them could not finish is said,

@@ -1,16 +1,20 @@
 """Console, log file, JSON lines and the visualization back ends."""
+import json
 from pathlib import Path
 from typing import Any
 
+from mmengine import dist
 from mmengine.hooks import LoggerHook as _LoggerHook
 from mmengine.runner import IterBasedTrainLoop
 
+from maskforge.formats.atomic_file import write_atomically
 from maskforge.registry import HOOKS
 
 
 @HOOKS.register_module()
 class LoggerHook(_LoggerHook):
-    """MMEngine's hook without its lines of noise, and with validations counted in the unit of the training loop.
+    """MMEngine's hook without its lines of noise, with validations counted in the unit of the training loop, and with
+    files that the main process alone writes.
 
     Args:
         interval: iterations between two lines.
@@ -66,3 +70,20 @@ class LoggerHook(_LoggerHook):
         if by_epoch is None:
             by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
         return runner.epoch if by_epoch else runner.iter
+
+    def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Log the metrics and write them to ``<timestamp>.json`` in the folder of the logs."""
+        tag, line = runner.log_processor.get_log_after_epoch(runner, len(runner.test_dataloader), 'test',
+                                                             with_non_scalar=True)
+        runner.logger.info(line)
+        # the file's name is the same on all ranks, their times are not: two writers left one's tail behind the other's
+        if dist.is_main_process():
+            content = json.dumps(self._process_tags(tag)).encode()
+            write_atomically(Path(runner.log_dir) / self.json_log_path, content)
+
+    def after_run(self, runner) -> None:
+        """Close the visualization back ends; copy, or move, the logs to ``out_dir``."""
+        if dist.is_main_process():
+            super().after_run(runner)
+        else:
+            runner.visualizer.close()

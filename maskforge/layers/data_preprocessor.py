@@ -25,7 +25,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         pad_mask: pad ``gt_instances.masks`` to the batch's size as well.
         pad_seg: pad ``gt_sem_seg`` to the batch's size as well, with ``seg_pad_value``.
         bgr_to_rgb, rgb_to_bgr: reverse the channels; not both.
-        non_blocking: copy to the device asynchronously.
+        non_blocking: copy to the device without waiting for it.
 
     Raises:
         ValueError: mean without std, lengths that differ or are not 1 or 3, a std that is not positive, both swaps.
@@ -34,7 +34,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
     def __init__(self, *, mean: Sequence[float | int] | None = None, std: Sequence[float | int] | None = None,
                  pad_size_divisor: int = 1, pad_value: float | int = 0, pad_mask: bool = False,
                  pad_seg: bool = False, seg_pad_value: int = 255, bgr_to_rgb: bool = False, rgb_to_bgr: bool = False,
-                 non_blocking: bool = False) -> None:
+                 non_blocking: bool = True) -> None:
         super().__init__(non_blocking=non_blocking)
         _check(mean, std, bgr_to_rgb, rgb_to_bgr)
         # not persistent: the values are the config's, checkpoints of other libraries do not have them

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from maskforge.ops import box_area, can_align_levels, roi_align, roi_align_levels
+from maskforge.ops.exporting import is_recorded
 from maskforge.registry import MODELS
 
 
@@ -69,8 +70,15 @@ class SingleRoIExtractor(nn.Module):
             return roi_align_levels(features[:len(layers)], rois, levels, output_size=layers[0].output_size,
                                     spatial_scales=[layer.spatial_scale for layer in layers],
                                     sampling_ratio=layers[0].sampling_ratio, aligned=layers[0].aligned)
-        rows = [(levels == index).nonzero()[:, 0] for index in range(self.num_inputs)]
+        rows = self._rows_by_level(levels)
         # an empty level stays in the graph: every parameter gets a gradient, as DDP wants
         pooled = [layer(level, rois[chosen]) for layer, level, chosen in zip(layers, features, rows)]
         # back to the order of the regions by a gather: exporters write a scatter of no rows wrongly
         return torch.cat(pooled)[torch.cat(rows).argsort()]
+
+    def _rows_by_level(self, levels: Int[Tensor, ' N']) -> Sequence[Int[Tensor, ' _']]:
+        members = [levels == index for index in range(self.num_inputs)]
+        if is_recorded():
+            return [member.nonzero()[:, 0] for member in members]
+        # the host waits for the device once, not once a level
+        return levels.argsort(stable=True).split(torch.stack([member.sum() for member in members]).tolist())

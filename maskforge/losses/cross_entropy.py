@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskforge.losses.reduction import reduce_loss
+from maskforge.ops.device_values import on_device
 from maskforge.registry import MODELS
 
 
@@ -64,7 +65,9 @@ class CrossEntropyLoss(nn.Module):
         return self.loss_weight * reduce_loss(loss, weight, reduction=self.reduction, avg_factor=avg_factor)
 
     def _class_weight(self, like: Tensor) -> Tensor | None:
-        return None if self.class_weight is None else like.new_tensor(list(self.class_weight))
+        if self.class_weight is None:
+            return None
+        return on_device(list(self.class_weight), like.device, dtype=like.dtype)
 
     def _binary(self, cls_score: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         counted = (label != self.ignore_index).expand_as(label)

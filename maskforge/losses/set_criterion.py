@@ -7,6 +7,8 @@ from mmengine import MessageHub, dist
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from maskforge.ops.device_values import on_device
+
 
 def average_count(count: int, like: Tensor) -> Float[Tensor, '']:
     """Return the mean over all processes of ``count`` (targets in the batch), at least 1; no transfer to the host.
@@ -14,7 +16,7 @@ def average_count(count: int, like: Tensor) -> Float[Tensor, '']:
     Without gradients it is this process's own count: validation losses are computed on shares of the data whose numbers
     of batches differ, so nobody may wait for another process there.
     """
-    total = like.new_tensor(float(count), dtype=torch.float32)
+    total = on_device(float(count), like.device, dtype=torch.float32)
     if dist.is_distributed() and torch.is_grad_enabled():
         dist.all_reduce(total)
         total = total / dist.get_world_size()

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maskforge.ops.boxes import clip_boxes
+from maskforge.ops.device_values import on_device
 from maskforge.registry import TASK_UTILS
 
 # No box grows by more than 1000/16 in one step: exp() stays finite when a regression runs away.
@@ -21,7 +22,7 @@ def encode_deltas(references: Float[Tensor, '*N 4'], targets: Float[Tensor, '*N 
     size, target_size = references[..., 2:] - references[..., :2], targets[..., 2:] - targets[..., :2]
     centre, target_centre = references[..., :2] + size / 2, targets[..., :2] + target_size / 2
     deltas = torch.cat(((target_centre - centre) / size, torch.log(target_size / size)), dim=-1)
-    return (deltas - deltas.new_tensor(list(means))) / deltas.new_tensor(list(stds))
+    return (deltas - _like(deltas, means)) / _like(deltas, stds)
 
 
 def decode_deltas(references: Float[Tensor, '*#N 4'], deltas: Float[Tensor, '*#N 4'], *,
@@ -32,12 +33,16 @@ def decode_deltas(references: Float[Tensor, '*#N 4'], deltas: Float[Tensor, '*#N
     Args:
         max_shape: (height, width) to clip the boxes to; None leaves them.
     """
-    deltas = deltas * deltas.new_tensor(list(stds)) + deltas.new_tensor(list(means))
+    deltas = deltas * _like(deltas, stds) + _like(deltas, means)
     size = references[..., 2:] - references[..., :2]
     centre = references[..., :2] + size / 2 + deltas[..., :2] * size
     half = size * deltas[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() / 2
     boxes = torch.cat((centre - half, centre + half), dim=-1)
     return boxes if max_shape is None else clip_boxes(boxes, max_shape)
+
+
+def _like(deltas: Tensor, values: Sequence[float | int]) -> Tensor:
+    return on_device(list(values), deltas.device, dtype=deltas.dtype)
 
 
 @TASK_UTILS.register_module()

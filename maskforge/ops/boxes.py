@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maskforge.ops.device_values import on_device
+
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 
 
@@ -78,7 +80,7 @@ def flip_boxes(boxes: Float[Tensor, '*N 4'], shape: Sequence[int], direction: st
 
 def scale_boxes(boxes: Float[Tensor, '*N 4'], factor: Sequence[float | int]) -> Float[Tensor, '*N 4']:
     """Multiply by ``factor`` (x, y)."""
-    return boxes * boxes.new_tensor([factor[0], factor[1], factor[0], factor[1]])
+    return boxes * on_device([factor[0], factor[1]] * 2, boxes.device, dtype=boxes.dtype)
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: Float[Tensor, '*N 4']) -> Float[Tensor, '*N 4']:

@@ -12,6 +12,8 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.nn import functional as F
 
+from maskforge.ops.device_values import on_device
+
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the end excluded
 
 DEFAULT_BUDGET_BYTES = 256 * 2**20
@@ -74,7 +76,7 @@ def _windows(boxes: Tensor, side: int, size: tuple[int, int]) -> list[Window]:
     margin = (boxes[:, 2:] - boxes[:, :2]).abs() / (2 * side) + 1
     low = (torch.minimum(boxes[:, :2], boxes[:, 2:]) - margin).floor()
     high = (torch.maximum(boxes[:, :2], boxes[:, 2:]) + margin).ceil()
-    limit = boxes.new_tensor([size[1], size[0]])
+    limit = on_device([size[1], size[0]], boxes.device, dtype=boxes.dtype)
     bounds = torch.cat((low, high), dim=1).nan_to_num(0).clamp(min=0).minimum(limit.repeat(2)).long().tolist()
     return [(x0, y0, max(x0, x1), max(y0, y1)) for x0, y0, x1, y1 in bounds]
 
@@ -98,8 +100,9 @@ def _extent(windows: list[Window], chunk: list[int]) -> tuple[int, int]:
 
 def _paste_windows(mask_probs: Tensor, boxes: Tensor, windows: list[Window], chunk: list[int],
                    threshold: float | int) -> list[np.ndarray]:
-    origin = boxes.new_tensor([windows[i][:2] for i in chunk])
-    pasted = (_sample(mask_probs[chunk], boxes[chunk], origin, _extent(windows, chunk)) >= threshold).cpu().numpy()
+    origin = on_device([windows[i][:2] for i in chunk], boxes.device, dtype=boxes.dtype)
+    rows = on_device(chunk, boxes.device)
+    pasted = (_sample(mask_probs[rows], boxes[rows], origin, _extent(windows, chunk)) >= threshold).cpu().numpy()
     return [bitmap[:windows[i][3] - windows[i][1], :windows[i][2] - windows[i][0]] for i, bitmap in zip(chunk, pasted)]
 
 

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from maskforge.ops.device_values import on_device
+
 Images = Float[Tensor, 'B 3 H W']
 Amounts = Float[Tensor, ' B']
 #: luma of ITU-R BT.601, as Pillow's conversion to grey
@@ -18,7 +20,7 @@ WHITE = 255.
 
 def to_grey(images: Images) -> Float[Tensor, 'B 1 H W']:
     """Return the luma."""
-    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    return (images * on_device(LUMA, images.device, dtype=images.dtype).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def adjust_brightness(images: Images, factors: Amounts) -> Images:
@@ -54,9 +56,14 @@ def adjust_hue(images: Images, turns: Amounts) -> Images:
     return low[:, None] + chroma[:, None] * torch.stack(parts, dim=1)
 
 
-def gaussian_blur(images: Images, sigmas: Amounts) -> Images:
-    """Blur with a standard deviation of ``sigmas`` pixels; borders are mirrored."""
-    reach = min(max(math.ceil(3 * float(sigmas.max())), 1), min(images.shape[-2:]) - 1)
+def gaussian_blur(images: Images, sigmas: Amounts, *, largest: float | None = None) -> Images:
+    """Blur with a standard deviation of ``sigmas`` pixels; borders are mirrored.
+
+    Args:
+        largest: of the sigmas, so that the host need not wait for the device to know it.
+    """
+    largest = float(sigmas.max()) if largest is None else largest
+    reach = min(max(math.ceil(3 * largest), 1), min(images.shape[-2:]) - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     kernels = (-steps.square() / (2 * sigmas[:, None].square())).exp()
     kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)

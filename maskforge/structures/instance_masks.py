@@ -194,8 +194,8 @@ class InstanceMasks:
     def to_tensor(self, device='cpu') -> Bool[Tensor, 'N H W']:
         """Return all masks as pixels in a tensor on ``device``."""
         if self._pixels is not None:
-            return unpack_bits(self._pixels.to(device), self._width)
-        return torch.from_numpy(self.to_bitmaps()).to(device)
+            return unpack_bits(self._pixels.to(device, non_blocking=True), self._width)
+        return torch.from_numpy(self.to_bitmaps()).to(device, non_blocking=True)
 
     def to_rles(self) -> list[dict]:
         """Return one COCO RLE per instance: ``size`` [h, w], ``counts`` compressed, as bytes."""

@@ -19,6 +19,7 @@ from maskforge.losses.set_criterion import (
 )
 from maskforge.models.deformable_detr.predictions import SetPredictions
 from maskforge.ops.boxes import cxcywh_to_xyxy, generalized_box_iou, xyxy_to_cxcywh
+from maskforge.ops.device_values import on_device
 from maskforge.structures import DetDataSample
 
 #: of the matching cost, whatever the loss has (as in the original)
@@ -124,7 +125,7 @@ def progress(logits: Float[Tensor, 'B Q K'], labels: Sequence[Tensor], matches: 
     best = logits.argmax(-1)[matches.images, matches.queries]
     wrong = ((best != torch.cat(list(labels))[matches.targets]) & of_last).sum() / of_last.sum().clamp(min=1)
     present = (logits.amax(-1) > 0).sum(1).float()
-    counts = present.new_tensor([float(len(one)) for one in labels])
+    counts = on_device([float(len(one)) for one in labels], present.device)
     return dict(class_error=100 * wrong, cardinality_error=(present - counts).abs().mean())
 
 
@@ -132,4 +133,4 @@ def normalised_boxes(sample: DetDataSample) -> Float[Tensor, 'T 4']:
     """Return the sample's boxes, cxcywh in [0, 1] of the image without its padding."""
     height, width = sample.img_shape[:2]
     boxes = sample.gt_instances.bboxes.float()
-    return xyxy_to_cxcywh(boxes) / boxes.new_tensor([width, height, width, height])
+    return xyxy_to_cxcywh(boxes) / on_device([width, height] * 2, boxes.device, dtype=boxes.dtype)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from maskforge.layers.deformable_encoder import valid_ratios
 from maskforge.layers.position_encoding import SinePositionEncoding
+from maskforge.ops.device_values import on_device
 
 #: index of the level that a convolution adds below the backbone's last one
 EXTRA_LEVEL = 4
@@ -81,7 +82,7 @@ class FeatureLevels(nn.Module):
 def padding_mask(image_shapes: Sequence[Sequence[int]], batch_shape: Sequence[int],
                  device: torch.device) -> Bool[Tensor, 'B H W']:
     """Return True where a batch of ``batch_shape`` (H, W) holds no image; images lie at the top left."""
-    sizes = torch.tensor([tuple(shape[:2]) for shape in image_shapes], device=device)
+    sizes = on_device([tuple(shape[:2]) for shape in image_shapes], device)
     rows = torch.arange(batch_shape[0], device=device) >= sizes[:, :1]
     columns = torch.arange(batch_shape[1], device=device) >= sizes[:, 1:]
     return rows[:, :, None] | columns[:, None]

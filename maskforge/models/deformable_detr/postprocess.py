@@ -36,7 +36,7 @@ def to_detections(logits: Float[Tensor, 'B Q K'], boxes_cxcywh: Float[Tensor, 'B
     found = []
     for sample, boxes, scores, labels in zip(data_samples, *best_detections(logits, boxes_cxcywh, num_select)):
         height, width = sample.metainfo.get('ori_shape', sample.img_shape)[:2]
-        kept = scores >= conf_threshold
+        kept = (scores >= conf_threshold).nonzero()[:, 0]
         found.append(InstanceData(bboxes=scale_boxes(boxes, (width, height))[kept], scores=scores[kept],
                                   labels=labels[kept]))
     return found

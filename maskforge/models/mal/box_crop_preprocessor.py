@@ -1,5 +1,6 @@
 """uint8 crops to what student and teacher see, on the model's device."""
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -7,6 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from maskforge.ops import photometric
+from maskforge.ops.device_values import on_device
 from maskforge.registry import MODELS
 
 #: by their numbers in the drawn order
@@ -24,12 +26,12 @@ class BoxCropPreprocessor(BaseDataPreprocessor):
     Args:
         mean, std: RGB, on the 0 to 255 scale.
         bgr_to_rgb: reverse the channels, images being read as BGR.
-        non_blocking: copy to the device asynchronously.
+        non_blocking: copy to the device without waiting for it.
     """
 
     def __init__(self, *, mean: Sequence[float | int] = (123.675, 116.28, 103.53),
                  std: Sequence[float | int] = (58.395, 57.12, 57.375), bgr_to_rgb: bool = True,
-                 non_blocking: bool = False) -> None:
+                 non_blocking: bool = True) -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f'BoxCropPreprocessor: mean={list(mean)} and std={list(std)} need three values each, std '
@@ -75,10 +77,12 @@ def augment(crops: Float[Tensor, 'B 3 c c'], drawn: Sequence[dict]) -> Float[Ten
     rows = [row for row, one in enumerate(drawn) if one.get('grey')]
     _change(crops, rows, lambda images, _: photometric.to_grey(images).expand_as(images), [0.0] * len(rows))
     rows = [row for row, one in enumerate(drawn) if one.get('blur')]
-    _change(crops, rows, photometric.gaussian_blur, [drawn[row]['blur'] for row in rows])
+    sigmas = [drawn[row]['blur'] for row in rows]
+    _change(crops, rows, partial(photometric.gaussian_blur, largest=max(sigmas, default=0.)), sigmas)
     return crops
 
 
 def _change(crops: Tensor, rows: list[int], change, amounts: list[float]) -> None:
     if rows:
-        crops[rows] = change(crops[rows], crops.new_tensor(amounts))
+        index = on_device(rows, crops.device)
+        crops[index] = change(crops[index], on_device(amounts, crops.device, dtype=crops.dtype))

@@ -23,6 +23,7 @@ from maskforge.models.mal.network import MALNetwork
 from maskforge.models.mal.prediction import PredictionSettings, add_predictions
 from maskforge.models.mal.size_bins import check_thresholds
 from maskforge.models.mal.teacher import Teacher
+from maskforge.ops.device_values import on_device
 from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample
 
@@ -149,12 +150,12 @@ class MAL(BaseModel):
         with torch.no_grad():
             teacher = self.teacher(images['teacher'], areas)
         # float32 under mixed precision too: bfloat16 has no whole pixels above 256
-        boxes = torch.tensor([list(sample.box_in_crop) for sample in data_samples], dtype=torch.float32)
+        boxes = on_device([list(sample.box_in_crop) for sample in data_samples], student.device, dtype=torch.float32)
         periods = [sample.metainfo.get('box_period') for sample in data_samples]
         wraps = {} if None in periods else dict(
-            box_periods=torch.tensor(periods, dtype=torch.float32, device=student.device))
+            box_periods=on_device(periods, student.device, dtype=torch.float32))
         kernel = images['student' if self.kernel_image == 'student' else 'teacher']
-        return self.criterion(student, teacher, kernel, boxes.to(student.device), kernel.shape[-1], self._step(),
+        return self.criterion(student, teacher, kernel, boxes, kernel.shape[-1], self._step(),
                               **wraps)
 
     def _step(self) -> int:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from maskforge.models.mal.heads import KeyHead, ValueHead, dot_product
 from maskforge.models.mal.size_bins import LARGE, MEDIUM, SMALL, feature_bin
+from maskforge.ops.device_values import on_device
 
 # scale of the features that the value head sees, by the size of the box
 FEATURE_SCALES = {SMALL: 0.5, MEDIUM: 1.0, LARGE: 2.0}
@@ -79,10 +80,11 @@ class MALNetwork(BaseModule):
         if len(groups) == 1:
             logits = self._logits(features, keys, ADAPTIVE_RATIO, scales[0])
         else:
-            parts = [self._logits(features[members], keys[members], ADAPTIVE_RATIO, scale)
-                     for scale, members in groups.items()]
+            rows = {scale: on_device(members, features.device) for scale, members in groups.items()}
+            parts = [self._logits(features[index], keys[index], ADAPTIVE_RATIO, scale)
+                     for scale, index in rows.items()]
             order = [i for members in groups.values() for i in members]
-            logits = torch.cat(parts)[torch.tensor(order, device=features.device).argsort()]
+            logits = torch.cat(parts)[on_device(order, features.device).argsort()]
         if None in bins:  # multiplied, not left out: the heads keep a (zero) gradient in every step
-            logits = logits * logits.new_tensor([size is not None for size in bins])[:, None, None]
+            logits = logits * on_device([size is not None for size in bins], logits.device)[:, None, None]
         return logits

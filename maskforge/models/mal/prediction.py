@@ -21,6 +21,7 @@ from maskforge.models.mal.postprocess import (
     visible_window,
 )
 from maskforge.models.mal.size_bins import threshold_of
+from maskforge.ops.device_values import on_device
 from maskforge.structures import DetDataSample, InstanceMasks
 
 
@@ -58,7 +59,7 @@ def add_predictions(samples: Sequence[DetDataSample], student: Float[Tensor, 'B 
     (part of the box's pixels that the mask has), and ``scores``, the quality: see :func:`quality`. All in [0, 1].
     """
     thresholds = [threshold_of(sample.box_area, settings.mask_thres, settings.size_bins) for sample in samples]
-    boxes = torch.tensor([list(sample.box_in_crop) for sample in samples], dtype=torch.float32, device=student.device)
+    boxes = on_device([list(sample.box_in_crop) for sample in samples], student.device, dtype=torch.float32)
     inside = inside_boxes(boxes, crop_size, student.shape[-1])
     trust = teacher_agreement(student, teacher, inside, thresholds)
     chosen = settings.choose(student, teacher)

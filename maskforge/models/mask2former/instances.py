@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from maskforge.ops import window_to_rle
+from maskforge.ops.device_values import on_device
 from maskforge.structures import InstanceMasks
 
 
@@ -36,7 +37,7 @@ class InstanceStrips:
         # a mask can only lower the score
         wanted = best.values >= score_threshold
         if classes is not None:
-            wanted &= torch.tensor(classes, dtype=torch.bool, device=labels.device)[labels]
+            wanted &= on_device(classes, labels.device, dtype=torch.bool)[labels]
         self.queries, self._places = queries[wanted].unique(return_inverse=True)
         self._labels, self._scores = labels[wanted], best.values[wanted]
         self._size, self._score_threshold = tuple(size), score_threshold

@@ -62,11 +62,11 @@ class Taps(NamedTuple):
         return self.weights.shape[1] == 1 and torch.equal(self.first, torch.arange(side))
 
     def _sum(self, image: Float[Tensor, 'C source *W']) -> Float[Tensor, 'C N *W']:
-        weights = self.weights.T.to(image).view(*self.weights.T.shape, *[1] * (image.dim() - 2))
+        weights = self.weights.T.to(image, non_blocking=True).view(*self.weights.T.shape, *[1] * (image.dim() - 2))
         total = None
         for tap, weight in enumerate(weights):
             # a product and a sum, never fused: both round in the same way in every strip
-            term = image.index_select(1, (self.first + tap).to(image.device)).mul_(weight)
+            term = image.index_select(1, (self.first + tap).to(image.device, non_blocking=True)).mul_(weight)
             total = term if total is None else total.add_(term)
         return total
 

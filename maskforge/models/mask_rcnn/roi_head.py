@@ -2,9 +2,11 @@
 
 Legend: B images, R regions of the batch (image index, xyxy), D detections of one image.
 """
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
@@ -13,6 +15,7 @@ from torch import Tensor
 from maskforge.models.mask_rcnn.postprocess import Detections, detect, masks_to_original
 from maskforge.models.mask_rcnn.settings import RCNNTestSettings, RCNNTrainSettings, read_settings
 from maskforge.ops import scale_boxes
+from maskforge.ops.device_values import on_device
 from maskforge.registry import MODELS, TASK_UTILS
 
 
@@ -103,15 +106,14 @@ class StandardRoIHead(BaseModule):
         logits, offsets = self.box_outputs(features, to_rois([image.boxes for image in regions]))
         counts = [len(image.truth) for image in regions]
         labels = torch.cat([image.labels for image in regions])
-        # positives stand first in each image's rows
-        positive = torch.cat([torch.arange(len(image.labels), device=labels.device) < count
-                              for image, count in zip(regions, counts)]).nonzero()[:, 0]
+        positive = on_device(_leading_rows([len(image.labels) for image in regions], counts), labels.device,
+                             dtype=torch.long)
         boxes = [image.boxes[:count] for image, count in zip(regions, counts)]
         losses = self.bbox_head.loss(logits, offsets, labels, torch.cat(boxes),
                                      torch.cat([image.truth for image in regions]), positive,
                                      pos_weight=self.train_cfg.pos_weight)
         if self.with_mask:
-            targets = torch.cat([self._mask_targets(*parts) for parts in zip(boxes, regions, samples)])
+            targets = self._mask_targets(boxes, [image.truth_index for image in regions], samples)
             losses.update(self.mask_head.loss(self.mask_outputs(features, to_rois(boxes)), labels[positive], targets))
         return losses
 
@@ -130,13 +132,18 @@ class StandardRoIHead(BaseModule):
                               truth[index], index)
 
     @torch.no_grad()
-    def _mask_targets(self, boxes: Tensor, regions: SampledRegions, sample) -> Tensor:
-        soft = self.train_cfg.mask_target == 'soft'
-        if not len(boxes):
-            return boxes.new_zeros(0, self.mask_head.mask_size, self.mask_head.mask_size)
-        targets = sample.gt_instances.masks.crop_and_resize(
-            boxes, regions.truth_index, self.mask_head.mask_size, soft=soft, aligned=not soft)
-        return torch.as_tensor(targets).to(boxes)
+    def _mask_targets(self, boxes: Sequence[Tensor], truth_index: Sequence[Tensor], samples: Sequence) -> Tensor:
+        """Return the positives' targets of all images; masks are on the host, where the boxes go in one copy."""
+        soft, side = self.train_cfg.mask_target == 'soft', self.mask_head.mask_size
+        regions = torch.cat((torch.cat(list(boxes)), torch.cat(list(truth_index))[:, None]), dim=1).cpu().numpy()
+        first, targets = 0, [np.zeros((0, side, side), np.float32 if soft else bool)]
+        for count, sample in zip(map(len, boxes), samples):
+            if count:
+                part = regions[first:first + count]
+                targets.append(sample.gt_instances.masks.crop_and_resize(
+                    part[:, :4], part[:, 4], side, soft=soft, aligned=not soft))
+            first += count
+        return torch.from_numpy(np.concatenate(targets)).to(boxes[0].device, non_blocking=True).to(boxes[0].dtype)
 
     def predict(self, features: Sequence[Float[Tensor, 'B C _ _']], proposals: Sequence[Float[Tensor, '_ 4']],
                 samples: Sequence) -> list[Detections]:
@@ -155,6 +162,12 @@ class StandardRoIHead(BaseModule):
         probs = self.mask_head.select(self.mask_outputs(features, to_rois(boxes)), labels).sigmoid()
         return [image._replace(masks=masks_to_original(part, image.boxes, sample, self.test_cfg))
                 for image, part, sample in zip(found, probs.split([len(b) for b in boxes]), samples)]
+
+
+def _leading_rows(lengths: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """The first ``counts`` rows of each of several parts of ``lengths`` rows that are joined."""
+    starts = itertools.accumulate(lengths, initial=0)
+    return [start + row for start, count in zip(starts, counts) for row in range(count)]
 
 
 def to_rois(boxes: Sequence[Float[Tensor, '_ 4']]) -> Float[Tensor, 'R 5']:

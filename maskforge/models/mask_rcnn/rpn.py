@@ -108,7 +108,7 @@ class RPNHead(BaseModule):
         proposals = []
         for image_boxes, image_logits, shape in zip(boxes, logits, shapes):
             clipped = clip_boxes(image_boxes, shape) if self.coder.clip_border else image_boxes
-            large = larger_than(clipped, settings.min_bbox_size)
+            large = larger_than(clipped, settings.min_bbox_size).nonzero()[:, 0]  # the host waits once, not thrice
             clipped, score, level = clipped[large], image_logits[large].sigmoid(), levels[large]
             keep = grouped_nms(clipped, score, level, iou_threshold=settings.nms['iou_threshold'])
             proposals.append(clipped[keep[:settings.max_per_img]])

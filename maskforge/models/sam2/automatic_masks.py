@@ -20,6 +20,7 @@ from maskforge.models.sam2.prompt_predictor import LOGIT_LIMIT
 from maskforge.models.sam2.stability import stability_scores
 from maskforge.models.sam2.structures import Prompts
 from maskforge.models.sam2.user_prompts import POSITIVE
+from maskforge.ops.device_values import on_device
 from maskforge.ops.masks import window_to_rle
 from maskforge.ops.nms import grouped_nms
 from maskforge.structures import InstanceMasks
@@ -222,6 +223,6 @@ def _nothing(size: tuple[int, int]) -> FoundMasks:
 
 def _cut_off(boxes: Float[Tensor, 'N 4'], crop: CropBox, size: tuple[int, int]) -> Bool[Tensor, ' N']:
     """Which boxes end at a border of the crop that is none of the image."""
-    at_crop, at_image = ((boxes - boxes.new_tensor(limits)).abs() <= BORDER for limits in
+    at_crop, at_image = ((boxes - on_device(limits, boxes.device, dtype=boxes.dtype)).abs() <= BORDER for limits in
                          (crop, (0, 0, size[1], size[0])))
     return (at_crop & ~at_image).any(1)

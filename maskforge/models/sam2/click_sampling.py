@@ -8,6 +8,7 @@ from torch import Tensor
 
 from maskforge.models.sam2.center_click import center_click
 from maskforge.models.sam2.user_prompts import BOX_END, BOX_START, NEGATIVE, PADDING
+from maskforge.ops.device_values import on_device
 
 #: a box's sides move by at most this part of its extent, and by at most so many pixels
 BOX_NOISE, BOX_NOISE_PIXELS = 0.1, 20.
@@ -54,11 +55,11 @@ def sample_box(truth: Masks, noise: Float[Tensor, '4 N']) -> Points:
     boxes = torch.stack((left, top, right, bottom), 1)
     reach = ((boxes[:, 2:] - boxes[:, :2]) * BOX_NOISE).clamp(max=BOX_NOISE_PIXELS).repeat(1, 2)
     boxes = boxes + (2 * noise.T - 1).to(boxes.dtype) * reach
-    boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width - 1, height - 1] * 2))
+    boxes = boxes.clamp(min=0).minimum(on_device([width - 1, height - 1] * 2, boxes.device, dtype=boxes.dtype))
     click, _ = sample_click(truth, None, noise[0])
     present = _any(truth)[:, 0, 0]
     points = torch.where(present[..., None], boxes.unflatten(1, (2, 2)), torch.cat((click, torch.zeros_like(click)), 1))
-    corners, instead = (torch.tensor(pair, device=truth.device) for pair in ((BOX_START, BOX_END), (NEGATIVE, PADDING)))
+    corners, instead = (on_device(pair, truth.device) for pair in ((BOX_START, BOX_END), (NEGATIVE, PADDING)))
     return points, torch.where(present, corners, instead)
 
 

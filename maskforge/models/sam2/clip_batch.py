@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maskforge.models.sam2.network import SAM2Network
 from maskforge.models.sam2.structures import ImageFeatures
+from maskforge.ops.device_values import on_device
 from maskforge.structures import ClipSample
 
 Clips = Float[Tensor, 'B T 3 H W']
@@ -40,7 +41,7 @@ class ClipObjects:
         counts = [sample.gt_masks.shape[1] for sample in samples]
         index = [clip for clip, count in enumerate(counts) for _ in range(count)]
         masks = torch.cat([sample.gt_masks for sample in samples], 1)
-        return cls(masks[:, :, None].to(clips.device).bool(), torch.tensor(index, device=clips.device))
+        return cls(masks[:, :, None].to(clips.device, non_blocking=True).bool(), on_device(index, clips.device))
 
 
 def _check(sample: ClipSample, expected: tuple[int, int, int]) -> None:

@@ -19,7 +19,7 @@ class ClipPreprocessor(BaseDataPreprocessor):
         mean, std: RGB, on the 0 to 255 scale.
         bgr_to_rgb: reverse the channels, frames being read as BGR. The network is given RGB, so this is True but for
             data that is RGB already.
-        non_blocking: copy to the device asynchronously.
+        non_blocking: copy to the device without waiting for it.
 
     Raises:
         ValueError: not three values each, or a std that is not positive.
@@ -27,7 +27,7 @@ class ClipPreprocessor(BaseDataPreprocessor):
 
     def __init__(self, *, mean: Sequence[float | int] = (123.675, 116.28, 103.53),
                  std: Sequence[float | int] = (58.395, 57.12, 57.375), bgr_to_rgb: bool = True,
-                 non_blocking: bool = False) -> None:
+                 non_blocking: bool = True) -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f'ClipPreprocessor: mean={list(mean)} and std={list(std)} need three values each, std '

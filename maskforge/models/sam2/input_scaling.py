@@ -10,6 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from maskforge.ops.device_values import on_device
+
 #: RGB, of values 0 .. 255
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -37,7 +39,7 @@ class InputScaling:
     def points(self, points: Float[Tensor, '*lead 2'], size: tuple[int, int]) -> Float[Tensor, '*lead 2']:
         """Return x, y in pixels of the input from those of an image of ``size`` (H, W)."""
         factors = [self.input_size[1] / size[1], self.input_size[0] / size[0]]
-        return points * points.new_tensor(factors)
+        return points * on_device(factors, points.device, dtype=points.dtype)
 
 
 def bgr_tensor(image: np.ndarray, *, channels: str = 'bgr', source: str = 'image') -> UInt8[Tensor, '3 H W']:

@@ -10,6 +10,7 @@ from maskforge.models.sam2.memory_bank import SelectedMemories
 from maskforge.models.sam2.network_settings import NetworkSettings
 from maskforge.models.sam2.position_encoding import distance_code
 from maskforge.models.sam2.structures import FrameMemory
+from maskforge.ops.device_values import on_device
 
 
 def pointer_projection(settings: NetworkSettings) -> nn.Module:
@@ -59,7 +60,7 @@ def pointer_tokens(selected: SelectedMemories, settings: NetworkSettings, projec
     tokens = pointers.unflatten(-1, (parts, settings.memory_dim)).flatten(1, 2)
     if not settings.add_tpos_enc_to_obj_ptrs:
         return [tokens], [tokens.new_zeros(1, *tokens.shape[1:])]
-    distances = torch.tensor([distance for distance, _ in selected.pointers], dtype=torch.float32, device=like.device)
+    distances = on_device([distance for distance, _ in selected.pointers], like.device, dtype=torch.float32)
     width = settings.hidden_dim if settings.proj_tpos_enc_in_obj_ptrs else settings.memory_dim
     codes = projection(distance_code(distances / selected.reach, width))
     return [tokens], [codes.repeat_interleave(parts, dim=0)[None]]

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from maskforge.models.sam2.layer_norm_2d import LayerNorm2d
 from maskforge.models.sam2.structures import Prompts
+from maskforge.ops.device_values import on_device
 
 #: labels 0 .. 3 have a learnt vector each: negative, positive, a box's two corners
 NUM_LABELS = 4
@@ -83,7 +84,7 @@ class PromptEncoder(nn.Module):
         """Return P + 1 tokens, the last one of padding; ``size``: h, w."""
         # points are pixel indices: half a pixel leads to their centres
         position = F.pad(points.float() + 0.5, (0, 0, 0, 1))
-        position = position / position.new_tensor((size[1] * 16, size[0] * 16))
+        position = position / on_device((size[1] * 16, size[0] * 16), position.device, dtype=position.dtype)
         labels = F.pad(labels.long(), (0, 1), value=-1)
         learnt = torch.cat((self.not_a_point_embed.weight, *(label.weight for label in self.point_embeddings)))
         return self.pe_layer(position) * (labels >= 0)[..., None] + learnt[labels + 1]

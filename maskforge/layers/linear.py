@@ -1,4 +1,4 @@
-"""Linear maps that run on oneDNN where a CPU computes without gradients."""
+"""Linear maps that run on oneDNN on CPUs."""
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,13 +40,45 @@ def linear(x: Float[Tensor, '*batch In'], weight: Float[Tensor, 'Out In'], bias:
     """Return ``x weight^T + bias`` after the activation: 'gelu' (exact), 'relu' or None."""
     if not _goes_direct(x, weight):
         return ACTIVATIONS[activation](F.linear(x, weight, bias))
+    if not torch.is_grad_enabled() or not any(part is not None and part.requires_grad for part in (x, weight, bias)):
+        return _on_onednn(x, weight, bias, activation)
+    if activation == 'gelu':  # its gradient needs what enters it
+        return F.gelu(_OnOneDNN.apply(x, weight, bias, None))
+    return _OnOneDNN.apply(x, weight, bias, activation)
+
+
+def _on_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     algorithm = 'none' if activation == 'gelu' else ''
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation or 'none', [], algorithm)
 
 
+class _OnOneDNN(torch.autograd.Function):
+    """A linear map with ReLU or without an activation; so is the gradient of its input."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
+        found = _on_onednn(x.reshape(-1, weight.shape[1]), weight, bias, activation)
+        # what a function gives must not be a view, or nobody could add to it in place
+        found = torch.ops.aten._unsafe_view(found, (*x.shape[:-1], weight.shape[0]))
+        ctx.save_for_backward(x, weight, found if activation else None)
+        return found
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        x, weight, found = ctx.saved_tensors
+        if found is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, found, 0)
+        rows = gradient.reshape(-1, weight.shape[0])
+        of_x = linear(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        # a sum over tokens: here MKL is as fast
+        of_weight = rows.t() @ x.reshape(-1, weight.shape[1]) if ctx.needs_input_grad[1] else None
+        of_bias = rows.sum(0) if ctx.needs_input_grad[2] else None
+        return of_x, of_weight, of_bias, None
+
+
 def _goes_direct(x: Tensor, weight: Tensor) -> bool:
-    """Float32 on a CPU, and nobody who wants gradients, a graph, a count, or another precision looks on."""
+    """Float32 on a CPU, and nobody who wants a graph, a count, other derivatives, or another precision looks on."""
     return (_HAS_ONEDNN and x.dtype == weight.dtype == torch.float32 and x.device.type == 'cpu' and x.numel() > 0
-            and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
             and not torch.is_autocast_enabled('cpu') and not is_recorded()
-            and not torch._C._len_torch_dispatch_stack() and type(weight.data) is Tensor)
+            and not torch._C._len_torch_dispatch_stack() and not torch._C._are_functorch_transforms_active()
+            and type(weight.data) is Tensor)

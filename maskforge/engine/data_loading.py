@@ -21,7 +21,8 @@ def build_dataloader(cfg: DataLoader | dict, *, seed: int, evaluation: bool = Fa
     """Build a loader: data set, sampler, batch sampler, collate function, each from its registry.
 
     Args:
-        cfg: MMEngine's ``xxx_dataloader`` dict; a built loader is returned as it is.
+        cfg: MMEngine's ``xxx_dataloader`` dict; a built loader is returned as it is. ``pin_memory`` is True where there
+            is a GPU, unless it says otherwise.
         seed: the run's seed, equal on all ranks.
         evaluation: validation and test: the sequential ``DefaultSampler`` deals whole batches to the ranks, so that
             results do not depend on the number of processes.
@@ -41,6 +42,8 @@ def build_dataloader(cfg: DataLoader | dict, *, seed: int, evaluation: bool = Fa
     collate_fn = _build_function(cfg.pop('collate_fn', dict(type='pseudo_collate')), 'collate_fn')
     if not cfg.get('num_workers'):
         _leave_out_worker_settings(cfg)
+    elif torch.cuda.is_available():
+        cfg.setdefault('pin_memory', True)
     return EndingDataLoader(**batching, collate_fn=collate_fn, generator=generator,
                             worker_init_fn=partial(init_worker, then=init_fn), **cfg)
 

@@ -15,6 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from maskforge.registry import MODEL_WRAPPERS
 
+#: modes of torch.compile that record CUDA graphs
+CUDA_GRAPH_MODES = ('reduce-overhead', 'max-autotune')
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside its wrappers (for several processes, for test-time augmentation), or the model itself."""
@@ -156,6 +159,12 @@ def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
     return module
 
 
+def _begin_step(*_: Any) -> None:
+    # CUDA graphs write over their results when the next step begins. Without being told they take each of several
+    # compiled modules for a step
+    torch.compiler.cudagraph_mark_step_begin()
+
+
 def compile_modules(model: nn.Module, compile_cfg: dict | bool | None) -> list[str]:
     """Compile submodules in place with ``torch.compile``; names in the state dict stay as they are.
 
@@ -184,4 +193,6 @@ def compile_modules(model: nn.Module, compile_cfg: dict | bool | None) -> list[s
         # a list is never called itself
         for part in module if isinstance(module, nn.ModuleList) else [module]:
             part.compile(**options)
+    if options.get('mode') in CUDA_GRAPH_MODES:
+        model.register_forward_pre_hook(_begin_step)
     return [names] if isinstance(names, str) else list(names)

@@ -1,6 +1,8 @@
 """The value that travels beside a clip or a whole video: truth, prediction and facts about its frames."""
 from mmengine.structures import BaseDataElement
 
+from .pinning import pinned
+
 
 class ClipSample(BaseDataElement):
     """Truth and predictions of T frames with O objects. An image is a clip of one frame.
@@ -23,3 +25,7 @@ class ClipSample(BaseDataElement):
     def num_objects(self) -> int:
         """O."""
         return len(self.object_ids)
+
+    def pin_memory(self) -> 'ClipSample':
+        """Return the sample in page-locked memory: what a loader with ``pin_memory=True`` calls."""
+        return pinned(self)

@@ -1,6 +1,8 @@
 """The value that travels beside an image: truth, prediction and facts about the image."""
 from mmengine.structures import BaseDataElement
 
+from .pinning import pinned
+
 
 class DetDataSample(BaseDataElement):
     """Truth and predictions of one image (MMDetection's field names, so that users' metrics and visualizers work).
@@ -16,3 +18,7 @@ class DetDataSample(BaseDataElement):
     Metainfo: ``img_id``, ``img_path``, ``ori_shape`` (h, w), ``img_shape`` (h, w) of the input before batch padding,
     ``scale_factor`` (x, y), ``flip``, ``flip_direction``, ``pad_shape``, ``batch_input_shape``.
     """
+
+    def pin_memory(self) -> 'DetDataSample':
+        """Return the sample in page-locked memory: what a loader with ``pin_memory=True`` calls."""
+        return pinned(self)

@@ -182,6 +182,12 @@ class InstanceMasks:
             (0, self._height, row_bytes(self._width)), np.uint8))
         return drawn
 
+    def pin_memory(self) -> 'InstanceMasks':
+        """Return the same masks with their drawn pixels, if they are drawn, in page-locked memory."""
+        masks = self._with(self._segmentations)
+        masks._pixels = None if self._pixels is None else self._pixels.pin_memory()
+        return masks
+
     def to_bitmaps(self) -> Bool[np.ndarray, 'N H W']:
         """Return all masks as pixels; N x H x W bytes."""
         if self._pixels is not None:

@@ -23,6 +23,21 @@ def test_a_list_means_its_members_and_parts_may_be_missing():
     assert model.layers._compiled_call_impl is None
 
 
+@pytest.mark.parametrize(('settings', 'steps'), [(dict(mode='reduce-overhead'), 2), (dict(mode='max-autotune'), 2),
+                                                  (dict(mode='default'), 0), (True, 0)])
+def test_cuda_graphs_are_told_where_a_step_begins(settings, steps, monkeypatch):
+    class Model(torch.nn.Sequential):
+        compiled_parts = ('0',)
+    begun, asked = [], []
+    monkeypatch.setattr(torch.nn.Module, 'compile', lambda module, **options: asked.append(options))
+    monkeypatch.setattr(torch.compiler, 'cudagraph_mark_step_begin', lambda: begun.append(1))
+    model = Model(torch.nn.Linear(1, 1))
+    compile_modules(model, settings)
+    for _ in range(2):
+        model(torch.zeros(1, 1))
+    assert len(begun) == steps and asked == [{} if settings is True else settings]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES)
 def test_every_family_trains_alike(family, tmp_path):

@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+#: of which a CPU chooses points together
+MAPS_AT_ONCE = 4
+
 
 def random_points(batch: int, count: int, like: Tensor) -> Float[Tensor, 'B P 2']:
     """Return uniform points in float32, from torch's generator of the device of ``like``."""
@@ -18,7 +21,7 @@ def random_points(batch: int, count: int, like: Tensor) -> Float[Tensor, 'B P 2'
 
 def sample_points(maps: Float[Tensor, 'B C H W'], points: Float[Tensor, 'B P 2']) -> Float[Tensor, 'B C P']:
     """Return every map's channels at its own points, float32; differentiable in the maps."""
-    grid = (2 * points - 1)[:, :, None]
+    grid = (2 * points).sub_(1)[:, :, None]
     return F.grid_sample(maps.float(), grid, mode='bilinear', padding_mode='zeros', align_corners=False)[..., 0]
 
 
@@ -67,9 +70,15 @@ def uncertain_points(logits: Float[Tensor, 'M h w'], count: int, *, oversample_r
         oversample_ratio: how many times ``count`` points are drawn to choose from; at least 1.
         importance_sample_ratio: part of the points that is chosen; in [0, 1].
     """
-    chosen = int(importance_sample_ratio * count)
-    candidates = random_points(len(logits), int(oversample_ratio * count), logits)
-    certainty = sample_points(logits[:, None], candidates)[:, 0].abs()
-    best = certainty.topk(chosen, dim=1, largest=False, sorted=False).indices
-    nearest = candidates.gather(1, best[..., None].expand(-1, -1, 2))
+    chosen, drawn = int(importance_sample_ratio * count), int(oversample_ratio * count)
+    # on a CPU a few maps at a time, in its caches
+    parts = logits.split(MAPS_AT_ONCE if logits.device.type == 'cpu' else max(len(logits), 1))
+    nearest = torch.cat([_nearest_to_zero(part, drawn, chosen) for part in parts])
     return torch.cat((nearest, random_points(len(logits), count - chosen, logits)), dim=1)
+
+
+def _nearest_to_zero(logits: Float[Tensor, 'M h w'], drawn: int, chosen: int) -> Float[Tensor, 'M _ 2']:
+    candidates = random_points(len(logits), drawn, logits)
+    certainty = sample_points(logits[:, None], candidates)[:, 0].abs_()
+    best = certainty.topk(chosen, dim=1, largest=False, sorted=False).indices
+    return candidates.gather(1, best[..., None].expand(-1, -1, 2))

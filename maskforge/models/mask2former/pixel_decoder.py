@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskforge.layers.deformable_encoder import DeformableEncoder
+from maskforge.layers.linear import linear
 from maskforge.layers.position_encoding import SinePositionEncoding
 
 GROUPS = 32
@@ -67,9 +68,11 @@ class PixelDecoder(nn.Module):
         finest = self.lateral(features[0])
         # not in channels-last order, in which convolutions and group norms on the CPU round four times as much
         finest += F.interpolate(memory[-1].contiguous(), size=finest.shape[-2:], mode='bilinear', align_corners=False)
-        mask_features = self.mask_features(self.output(finest))
-        # that order makes samples at points and smaller sizes many times as fast
-        return mask_features.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), memory
+        # that order makes samples at points and smaller sizes many times as fast, and a convolution of single pixels a
+        # linear map
+        pixels = self.output(finest).permute(0, 2, 3, 1).contiguous()
+        mask_features = linear(pixels, self.mask_features.weight.flatten(1), self.mask_features.bias)
+        return mask_features.permute(0, 3, 1, 2), memory
 
     def _encode(self, maps: Sequence[Tensor]) -> list[Tensor]:
         shapes = tuple(tuple(level.shape[-2:]) for level in maps)

@@ -2,9 +2,10 @@
 import copy
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 
 from maskforge.models.mal.network import MALNetwork
+from maskforge.ops.local_part import local_part
 
 
 class Teacher(MALNetwork):
@@ -37,12 +38,12 @@ class Teacher(MALNetwork):
         """
         for network in (self, student):
             _reshard(network)
-        own, theirs = ([_local(p) for p in network.parameters()] for network in (self, student))
+        own, theirs = ([local_part(p) for p in network.parameters()] for network in (self, student))
         if momentum == 0:
             torch._foreach_copy_(own, theirs)
         else:
             torch._foreach_lerp_(own, theirs, 1 - float(momentum))
-        own, theirs = ([_local(b) for b in network.buffers()] for network in (self, student))
+        own, theirs = ([local_part(b) for b in network.buffers()] for network in (self, student))
         if own:
             torch._foreach_copy_(own, theirs)
 
@@ -55,8 +56,3 @@ def _reshard(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This process's part of a sharded tensor, or the tensor itself."""
-    return tensor.to_local() if hasattr(tensor, 'to_local') else tensor.detach()

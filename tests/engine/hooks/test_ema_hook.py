@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 
 from maskforge.checkpoints import load_checkpoint
+from maskforge.engine import averaged_model
 from maskforge.engine.hooks import CheckpointHook, EMAHook
 
 
@@ -120,3 +121,10 @@ def test_begin_behind_the_end(make_runner, options, word):
 def test_two_begins():
     with pytest.raises(ValueError, match='not both'):
         EMAHook(begin_iter=1, begin_epoch=1)
+
+
+@pytest.mark.parametrize('name', ['ExponentialMovingAverage', 'MomentumAnnealingEMA'])
+def test_averages_move_in_one_operation(name, make_runner):
+    hook = EMAHook(name)
+    make_runner(hook).call_hook('before_run')
+    assert type(hook.ema_model) is getattr(averaged_model, name)

@@ -53,6 +53,11 @@ def outputs(script: str, folder: Path) -> list[str]:
     return ['--json', str(folder / f'{script}.json'), *markdown]
 
 
+def measured(args: argparse.Namespace) -> list[str]:
+    """What all that have a peer are told."""
+    return ['--clock', args.clock, *(['--rounds', str(args.rounds)] if args.rounds else [])]
+
+
 def main() -> int:
     """Run and join; the exit code is the number of benchmarks that failed."""
     known = {**RATIOS, **OTHERS}
@@ -61,6 +66,7 @@ def main() -> int:
     parser.add_argument('--markdown', metavar='FILE', help='write the one table of all ratios there')
     parser.add_argument('--json', metavar='FILE', help='and its figures there')
     parser.add_argument('--quick', action='store_true', help='smallest sizes, few rounds')
+    parser.add_argument('--rounds', type=int, help='measurements of each side (what each script takes by itself)')
     parser.add_argument('--clock', choices=CLOCKS, default='wall', help='of the ratios (wall)')
     parser.add_argument('--only', nargs='+', metavar='SCRIPT', choices=known, default=list(known),
                         help=f'of {", ".join(known)}')
@@ -69,7 +75,7 @@ def main() -> int:
         folder = args.output_dir or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         done = {script: run(script, [*(known[script] if args.quick else []), *outputs(script, folder),
-                                     *(['--clock', args.clock] if script in RATIOS else [])]) for script in args.only}
+                                     *(measured(args) if script in RATIOS else [])]) for script in args.only}
         tables = [RatioTable.read(folder / f'{script}.json') for script in RATIOS if done.get(script)]
     table = join_tables('All benchmarks', tables)
     print(f'\n{table.text()}')

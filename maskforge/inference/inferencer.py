@@ -14,7 +14,7 @@ from maskforge.inference.image_outputs import ImageOutputs
 from maskforge.inference.load_model import load_model
 from maskforge.inference.predictor import make_predictor
 from maskforge.registry import INFERENCERS
-from maskforge.structures import DetDataSample
+from maskforge.structures import DetDataSample, InstanceMasks
 
 
 @INFERENCERS.register_module()
@@ -78,7 +78,7 @@ class Inferencer:
             raise ValueError(f'batch_size={batch_size} must be at least 1.')
         images = list_images(inputs)
         choice = ImageOutputs(score_thr=score_thr, **outputs)
-        samples = [choice.kept(sample) for batch in self._batches(images, batch_size) for sample in batch]
+        samples = [_encoded(choice.kept(sample)) for batch in self._batches(images, batch_size) for sample in batch]
         if out_dir is not None:
             write_samples(images, samples, Path(out_dir), self.dataset_meta, choice)
         return samples
@@ -93,3 +93,10 @@ class Inferencer:
         """Predict many images into a folder; see :func:`~maskforge.inference.run_inference` for the options."""
         return run_inference(self.model, inputs, out_dir=out_dir, cfg=self.cfg,
                              **dict(tta=self.tta, classmap=self.classmap) | options)
+
+
+def _encoded(sample: DetDataSample) -> DetDataSample:
+    found = sample.get('pred_instances')
+    if found is not None and isinstance(found.get('masks'), InstanceMasks):
+        found.masks = found.masks.encoded()
+    return sample

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskforge.export import Preprocessing, open_session, parse_metadata
 from maskforge.inference.onnx_segments import add_segments, check_segment_outputs
-from maskforge.ops.masks import paste_to_rles
+from maskforge.ops.masks import paste_packed
 from maskforge.registry import MODELS
 from maskforge.structures import DetDataSample, InstanceMasks
 
@@ -207,8 +207,8 @@ def to_instances(output: dict[str, np.ndarray], scale: Sequence[float], ori_shap
                          labels=torch.from_numpy(output['labels'][valid].astype(np.int64)))
     if 'masks' in output:
         masks = torch.from_numpy(np.ascontiguousarray(output['masks'][valid], dtype=np.float32))
-        rles = paste_to_rles(masks, boxes, (height, width), threshold=mask_threshold) if len(masks) else []
-        found.masks = InstanceMasks(rles, height, width)
+        packed = paste_packed(masks, boxes, (height, width), threshold=mask_threshold) if len(masks) else []
+        found.masks = InstanceMasks(packed, height, width)
     order = torch.argsort(found.scores, descending=True, stable=True)
     return found[order]
 

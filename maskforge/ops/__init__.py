@@ -14,7 +14,7 @@ from .boxes import (
     xyxy_to_cxcywh,
 )
 from .deformable_attention import attention_implementation, multi_scale_deformable_attention
-from .masks import paste_masks, paste_to_rles, window_to_rle
+from .masks import paste_masks, paste_packed, paste_to_rles
 from .nms import grouped_nms, multiclass_nms, nms_mask
 from .roi_align import can_align_levels, roi_align, roi_align_levels
 
@@ -40,10 +40,10 @@ __all__ = [
     'multiclass_nms',
     'nms_mask',
     'paste_masks',
+    'paste_packed',
     'paste_to_rles',
     'roi_align',
     'roi_align_levels',
     'scale_boxes',
-    'window_to_rle',
     'xyxy_to_cxcywh',
 ]

@@ -2,19 +2,16 @@
 
 A mask of S x S probabilities stretched over its box is sampled bilinearly at every pixel centre, with zeros outside
 (``grid_sample`` with ``align_corners=False``). It can differ from zero only inside the box and half a mask cell around
-it, so only that window is computed; the run lengths of the whole image follow from the window's.
+it, so only that window is computed and kept, at one bit a pixel.
 """
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from pycocotools import mask as coco_mask
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from maskforge.ops.device_values import on_device
-
-Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the end excluded
+from maskforge.structures.packed_mask import PackedMask, Window
 
 DEFAULT_BUDGET_BYTES = 256 * 2**20
 BYTES_PER_PIXEL = 16  # grid 8, sample 4, comparison and copies
@@ -32,6 +29,15 @@ def paste_to_rles(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'
                   threshold: float | int = 0.5, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> list[dict]:
     """Return COCO RLE dicts (compressed counts, as bytes) of ``paste_masks(...) >= threshold``.
 
+    Arguments and errors are those of :func:`paste_packed`.
+    """
+    return [mask.rle for mask in paste_packed(mask_probs, boxes, size, threshold=threshold, budget_bytes=budget_bytes)]
+
+
+def paste_packed(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'], size: tuple[int, int], *,
+                 threshold: float | int = 0.5, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> list[PackedMask]:
+    """Return the bits of ``paste_masks(...) >= threshold``.
+
     Args:
         mask_probs: probabilities in [0, 1].
         boxes: xyxy in pixels of the image that the masks are pasted into.
@@ -45,31 +51,11 @@ def paste_to_rles(mask_probs: Float[Tensor, 'N S S'], boxes: Float[Tensor, 'N 4'
         raise ValueError(f'The mask threshold (test_cfg.rcnn.mask_thr_binary) must be in (0, 1], got {threshold}.')
     mask_probs, boxes = mask_probs.detach().float(), boxes.detach().float()
     windows = _windows(boxes, mask_probs.shape[-1], size)
-    rles: list[dict] = [{}] * len(windows)
+    pasted: dict[int, PackedMask] = {}
     for chunk in _chunks(windows, budget_bytes, boxes.device):
         for index, bitmap in zip(chunk, _paste_windows(mask_probs, boxes, windows, chunk, threshold)):
-            rles[index] = window_to_rle(bitmap, windows[index], size)
-    return rles
-
-
-def window_to_rle(bitmap: Bool[np.ndarray, 'h w'], window: Window, size: tuple[int, int]) -> dict:
-    """Return the COCO RLE of an image of ``size`` (height, width) that is False outside ``window``."""
-    height, width = size
-    rows = window[3] - window[1]
-    # OpenCV's transposition goes by blocks, but not of nothing
-    columns = cv2.transpose(np.ascontiguousarray(bitmap).view(np.uint8)) if bitmap.size else bitmap.T.view(np.uint8)
-    if rows < height:  # the pixels between two columns' windows are background: one stands for all of them
-        columns = np.pad(columns, ((0, 0), (0, 1)))
-    step = columns.shape[1]
-    pixels = np.pad(columns.ravel(), 1)
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1])
-    first, last = edges[::2], edges[1::2] - 1
-    starts, ends = (window[1] + i % max(step, 1) + (window[0] + i // max(step, 1)) * height for i in (first, last))
-    bounds = np.stack((starts, ends + 1), axis=1).ravel()
-    counts = np.diff(bounds, prepend=0, append=height * width).tolist()
-    if counts[-1] == 0:  # as pycocotools writes it
-        counts.pop()
-    return coco_mask.frPyObjects({'size': [height, width], 'counts': counts}, height, width)
+            pasted[index] = PackedMask.from_window(bitmap, windows[index], size)
+    return [pasted[index] for index in range(len(windows))]
 
 
 def _windows(boxes: Tensor, side: int, size: tuple[int, int]) -> list[Window]:

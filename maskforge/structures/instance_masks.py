@@ -9,10 +9,11 @@ from torch import Tensor
 
 from .bit_planes import pack_row_bits, pad_bits, row_bytes, unpack_bits
 from .box_sampling import sample_boxes
+from .packed_mask import PackedMask
 from .polygons import Rings, affine_rings, check_rings, rasterize, rings_bounds, rings_inside
 from .rle import PickedRle, check_rle, decode, encode, pick, to_rle
 
-Segmentation = Rings | dict | PickedRle
+Segmentation = Rings | dict | PickedRle | PackedMask
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 
 
@@ -27,8 +28,9 @@ class InstanceMasks:
     instances and padding keep the pixels, every other change forgets them.
 
     Args:
-        segmentations: per instance, polygons (a list of rings [x0, y0, x1, y1, ...]; an empty list is an empty mask)
-            or a COCO RLE dict (``size`` [h, w]; ``counts`` bytes, str or a list of run lengths).
+        segmentations: per instance, polygons (a list of rings [x0, y0, x1, y1, ...]; an empty list is an empty mask),
+            a COCO RLE dict (``size`` [h, w]; ``counts`` bytes, str or a list of run lengths), or a
+            :class:`~maskforge.structures.packed_mask.PackedMask`, which is encoded when its RLE is asked for.
         height, width: the frame in pixels.
 
     Raises:
@@ -182,6 +184,11 @@ class InstanceMasks:
             (0, self._height, row_bytes(self._width)), np.uint8))
         return drawn
 
+    def encoded(self) -> 'InstanceMasks':
+        """Return the same masks with bits as RLE, to be kept: it takes a fraction of the memory."""
+        items = [to_rle(item) if isinstance(item, PackedMask) else item for item in self._segmentations]
+        return self._keeping(self._with(items), slice(None))
+
     def pin_memory(self) -> 'InstanceMasks':
         """Return the same masks with their drawn pixels, if they are drawn, in page-locked memory."""
         masks = self._with(self._segmentations)
@@ -220,8 +227,12 @@ class InstanceMasks:
         """
         boxes = np.zeros((len(self), 4), dtype=np.float32)
         pixels = []
-        for i, item in enumerate(self.segmentations):
-            if isinstance(item, list) and not self._crosses(item):
+        # moved masks are encoded once and stay so
+        self._segmentations = [to_rle(item) if isinstance(item, PickedRle) else item for item in self._segmentations]
+        for i, item in enumerate(self._segmentations):
+            if isinstance(item, PackedMask):
+                boxes[i] = item.box
+            elif isinstance(item, list) and not self._crosses(item):
                 boxes[i] = rings_bounds(item) or 0
             else:
                 pixels.append(i)
@@ -319,6 +330,10 @@ class InstanceMasks:
 
 
 def _check(item, height: int, width: int, *, where: str) -> Segmentation:
+    if isinstance(item, PackedMask):
+        if item.size != (height, width):
+            raise ValueError(f'{where}: the mask has size (h, w) = {item.size}, the image has {(height, width)}')
+        return item
     if isinstance(item, Mapping):
         return check_rle(item, height, width, where=where)
     if isinstance(item, Sequence) and not isinstance(item, str | bytes):

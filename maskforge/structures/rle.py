@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Int32, Int64, Shaped, UInt8
 from pycocotools import mask as coco_mask
 
+from .packed_mask import PackedMask
+
 #: groups of 5 bits in a compressed run, counted from 0: more do not fit into 64 bits
 LARGEST_PLACE = 11
 Indices = Int32[np.ndarray, ' _']
@@ -64,11 +66,11 @@ def _compress(counts: Sequence[int], height: int, width: int, *, where: str) -> 
     return coco_mask.frPyObjects({'size': [height, width], 'counts': runs.tolist()}, height, width)
 
 
-def pick(mask: dict | PickedRle, rows: Indices, columns: Indices) -> PickedRle:
-    """Pick ``rows`` and ``columns`` (-1: empty) of ``mask``; nothing is decoded."""
+def pick(mask: dict | PickedRle | PackedMask, rows: Indices, columns: Indices) -> PickedRle:
+    """Pick ``rows`` and ``columns`` (-1: empty) of ``mask``; nothing is decoded (bits are encoded)."""
     if isinstance(mask, PickedRle):
         return PickedRle(mask.rle, pick_indices(mask.rows, rows), pick_indices(mask.columns, columns))
-    return PickedRle(mask, rows, columns)
+    return PickedRle(to_rle(mask), rows, columns)
 
 
 def pick_indices(indices: Indices, chosen: Indices) -> Indices:
@@ -76,8 +78,10 @@ def pick_indices(indices: Indices, chosen: Indices) -> Indices:
     return np.where(chosen < 0, np.int32(-1), indices.take(chosen, mode='clip'))
 
 
-def decode(mask: dict | PickedRle) -> UInt8[np.ndarray, 'H W']:
+def decode(mask: dict | PickedRle | PackedMask) -> UInt8[np.ndarray, 'H W']:
     """Return the bitmap (0 or 1) of ``mask``."""
+    if isinstance(mask, PackedMask):
+        return mask.bitmap()
     if not isinstance(mask, PickedRle):
         bitmap, (left, columns) = np.zeros(mask['size'], np.uint8), _columns(mask)
         if len(columns):
@@ -156,6 +160,8 @@ def encode(bitmaps: Shaped[np.ndarray, 'N H W']) -> list[dict]:
     return coco_mask.encode(columns_first.transpose(2, 1, 0))
 
 
-def to_rle(mask: dict | PickedRle) -> dict:
+def to_rle(mask: dict | PickedRle | PackedMask) -> dict:
     """Return ``mask`` as a plain RLE."""
+    if isinstance(mask, PackedMask):
+        return dict(mask.rle)  # instances may share bits, but not what users may write to
     return encode(decode(mask)[None])[0] if isinstance(mask, PickedRle) else mask

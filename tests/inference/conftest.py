@@ -10,7 +10,7 @@ from torch import nn
 
 from maskforge.export.onnx_writer import write_onnx
 from maskforge.export.preprocessing import Preprocessing
-from maskforge.ops.masks import paste_to_rles
+from maskforge.ops.masks import paste_packed
 from maskforge.registry import MODELS, TRANSFORMS
 from maskforge.structures import DetDataSample, ExportSpec, InstanceMasks
 
@@ -50,7 +50,7 @@ class InferenceToy(BaseModel):
             boxes = torch.minimum(boxes, boxes.new_tensor([width, height, width, height]))
             sample.pred_instances = InstanceData(
                 bboxes=boxes, scores=scores, labels=labels,
-                masks=InstanceMasks(paste_to_rles(masks, boxes, sample.ori_shape), height, width))
+                masks=InstanceMasks(paste_packed(masks, boxes, sample.ori_shape), height, width))
         return data_samples
 
 

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from maskforge import ops
-from maskforge.ops.masks import window_to_rle
 
 SIZE = (50, 60)
 
@@ -54,22 +53,17 @@ def test_the_budget_changes_nothing(budget, monkeypatch):
     assert ops.paste_to_rles(probs, boxes, SIZE, budget_bytes=budget) == want
 
 
+def test_bits_are_kept_until_run_lengths_are_asked_for():
+    probs, boxes = torch.rand(3, 14, 14), torch.tensor([[3., 4, 30, 20], [3, 4, 3, 20], [40, 30, 70, 70]])
+    packed = ops.paste_packed(probs, boxes, SIZE)
+    assert [mask.rle for mask in packed] == ops.paste_to_rles(probs, boxes, SIZE)
+    assert sum(mask.bits.nbytes for mask in packed) < 3 * SIZE[0] * SIZE[1] / 8
+
+
 def test_nothing_to_paste_and_thresholds_out_of_range():
     assert ops.paste_to_rles(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
     with pytest.raises(ValueError, match=r'mask_thr_binary.*must be in \(0, 1\], got 0'):
         ops.paste_to_rles(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE, threshold=0)
-
-
-@pytest.mark.parametrize('window', [(0, 0, 7, 5), (2, 1, 5, 4), (0, 0, 3, 5), (3, 0, 7, 5), (2, 2, 2, 4), (1, 0, 4, 3),
-                                    (1, 2, 4, 5)])
-@pytest.mark.parametrize('fill', ['ones', 'zeros', 'random'])
-def test_window_run_lengths_equal_those_of_the_image(window, fill):
-    x0, y0, x1, y1 = window
-    bitmap = dict(ones=np.ones, zeros=np.zeros)[fill]((y1 - y0, x1 - x0)).astype(bool) if fill != 'random' else \
-        np.random.default_rng(0).random((y1 - y0, x1 - x0)) < 0.5
-    image = np.zeros((5, 7), np.uint8)
-    image[y0:y1, x0:x1] = bitmap
-    assert window_to_rle(bitmap, window, (5, 7)) == coco_mask.encode(np.asfortranarray(image))
 
 
 def test_a_large_image_with_many_masks_needs_little_memory():

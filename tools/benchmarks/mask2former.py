@@ -14,7 +14,7 @@ import torch
 from benchmark_arguments import compare_sides, finish, image_parser
 from deformable_detr import step, sum_of
 from torch import Tensor, nn
-from torchvision_twin import MEAN, STD, make_scene, our_samples
+from torchvision_twin import MEAN, STD, make_scene, our_samples, with_run_lengths
 
 from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 from maskforge.backbones.swin import ARCHS
@@ -106,7 +106,7 @@ def inference_rows(ours: nn.Module, theirs: nn.Module, scene: Scene, args: argpa
     read = Mask2FormerImageProcessor().post_process_instance_segmentation
     sizes = [sample.ori_shape for sample in scene.samples]
     heads = {'ours': lambda: ours.run(scene.images).mask_logits(), 'transformers': lambda: theirs(scene.images)}
-    instances = {'ours': lambda: ours(scene.images, scene.samples, mode='predict'),
+    instances = {'ours': lambda: with_run_lengths(ours(scene.images, scene.samples, mode='predict')),
                  'transformers': lambda: read(theirs(scene.images), threshold=0., target_sizes=sizes,
                                               return_coco_annotation=True)}
     with torch.no_grad():

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from benchmark_arguments import compare_sides, finish, image_parser
 from torch import Tensor, nn
-from torchvision_twin import Sampling, make_scene, make_twins, our_samples
+from torchvision_twin import Sampling, make_scene, make_twins, our_samples, with_run_lengths
 
 from maskforge.analysis.ratio_table import Comparison, RatioTable, machine_line
 
@@ -80,7 +80,7 @@ def compare(size: tuple[int, int], args: argparse.Namespace) -> list[Comparison]
     images, targets = make_scene(size, images=args.batch, objects=args.objects)
     floats, samples = [image.float() / 255 for image in images], our_samples(targets, size)
     ours.eval(), theirs.eval()
-    inference = {'ours': lambda: ours.test_step(dict(inputs=images, data_samples=samples)),
+    inference = {'ours': lambda: with_run_lengths(ours.test_step(dict(inputs=images, data_samples=samples))),
                  'torchvision': lambda: theirs(floats)}
     with torch.no_grad():
         rows = compare_sides(f'inference with masks, {where}', inference, args, note=note)

@@ -111,3 +111,10 @@ def our_samples(targets: list[dict], size: tuple[int, int]) -> list[DetDataSampl
     meta = dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0))
     return [DetDataSample(metainfo=meta, gt_instances=InstanceData(
         bboxes=t['boxes'], labels=t['labels'] - 1, masks=InstanceMasks.from_bitmaps(t['masks']))) for t in targets]
+
+
+def with_run_lengths(samples: list[DetDataSample]) -> list[DetDataSample]:
+    """Encode the masks of predictions, which otherwise waits until somebody reads them."""
+    for sample in samples:
+        sample.pred_instances.masks.to_rles()
+    return samples

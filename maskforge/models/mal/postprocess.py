@@ -11,9 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from maskforge.ops import window_to_rle
-
-Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels of the image, the end excluded
+from maskforge.structures.packed_mask import Window, window_to_rle
 
 #: parts of a box that objects usually fill: a thin diagonal one fifth, a disc 0.79
 USUAL_FILL = (0.2, 0.85)

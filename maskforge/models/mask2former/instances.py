@@ -1,4 +1,4 @@
-"""Instances: the best pairs of query and class, with masks as RLE and their boxes."""
+"""Instances: the best pairs of query and class, with masks as packed bits and their boxes."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,9 +8,9 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from maskforge.ops import window_to_rle
 from maskforge.ops.device_values import on_device
 from maskforge.structures import InstanceMasks
+from maskforge.structures.packed_mask import PackedMask
 
 
 class InstanceStrips:
@@ -66,19 +66,11 @@ class InstanceStrips:
         order = scores.argsort(descending=True, stable=True)
         order = order[kept[order]]
         scores, labels, places = (values[order].cpu() for values in (scores, self._labels, self._places))
-        rles = {place: self._encode(place) for place in places.unique().tolist()}
-        masks = InstanceMasks.from_rles([rles[place] for place in places.tolist()], *self._size)
+        packed = {place: PackedMask.from_rows(self._bits[place], self._size) for place in places.unique().tolist()}
+        masks = InstanceMasks([packed[place] for place in places.tolist()], *self._size)
         boxes = torch.from_numpy(masks.bboxes()) if self._boxes_from_masks else torch.zeros(len(masks), 4)
         found = InstanceData(bboxes=boxes, scores=scores, labels=labels, masks=masks)
         return found if self._dedup_iou is None else found[without_duplicates(masks, labels.tolist(), self._dedup_iou)]
-
-    def _encode(self, place: int) -> dict:
-        bits = self._bits[place]
-        rows, groups = bits.any(axis=1).nonzero()[0], bits.any(axis=0).nonzero()[0]
-        top, bottom, left = rows[0], rows[-1] + 1, 8 * groups[0]
-        bitmap = np.unpackbits(bits[top:bottom, groups[0]:groups[-1] + 1], axis=-1).view(bool)
-        bitmap = bitmap[:, :self._size[1] - left]
-        return window_to_rle(bitmap, (left, top, left + bitmap.shape[1], bottom), self._size)
 
 
 def without_duplicates(masks: InstanceMasks, labels: Sequence[int], threshold: float | int) -> list[int]:

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from maskforge.models.mask_rcnn.settings import RCNNTestSettings
-from maskforge.ops import multiclass_nms, paste_to_rles, scale_boxes
+from maskforge.ops import multiclass_nms, paste_packed, scale_boxes
 from maskforge.structures import InstanceMasks
 
 
@@ -18,7 +18,7 @@ class Detections(NamedTuple):
         boxes: (D, 4) xyxy.
         scores: (D,) in [0, 1].
         labels: (D,) classes.
-        masks: RLE at the original size, or None without a mask head.
+        masks: at the original size, or None without a mask head.
     """
 
     boxes: Tensor
@@ -47,10 +47,10 @@ def detect(bbox_head, proposals: Float[Tensor, 'R 4'], logits: Float[Tensor, 'R 
 
 def masks_to_original(probs: Float[Tensor, 'D T T'], boxes: Float[Tensor, 'D 4'], sample,
                       settings: RCNNTestSettings) -> InstanceMasks:
-    """Paste mask probabilities into the original image and threshold them; RLE, never D x H x W."""
+    """Paste mask probabilities into the original image and threshold them; packed, never D x H x W."""
     height, width = original_shape(sample)
-    rles = paste_to_rles(probs, boxes, (height, width), threshold=settings.mask_thr_binary)
-    return InstanceMasks.from_rles(rles, height, width)
+    packed = paste_packed(probs, boxes, (height, width), threshold=settings.mask_thr_binary)
+    return InstanceMasks(packed, height, width)
 
 
 def original_shape(sample) -> Sequence[int]:

@@ -21,9 +21,9 @@ from maskforge.models.sam2.stability import stability_scores
 from maskforge.models.sam2.structures import Prompts
 from maskforge.models.sam2.user_prompts import POSITIVE
 from maskforge.ops.device_values import on_device
-from maskforge.ops.masks import window_to_rle
 from maskforge.ops.nms import grouped_nms
 from maskforge.structures import InstanceMasks
+from maskforge.structures.packed_mask import window_to_rle
 
 OUTPUT_MODES = ('coco_rle', 'uncompressed_rle', 'binary_mask')
 #: pixels; a mask that ends so near to its crop's border goes on outside of the crop

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskforge.layers.linear import Linear, activated
+from maskforge.models.sam2.hiera_strips import attend_in_windows, pooled, strip_rows, window_order
+from maskforge.ops.exporting import is_recorded
 
 
 class HieraBlock(nn.Module):
@@ -16,6 +18,9 @@ class HieraBlock(nn.Module):
     Where windows do not fit the map, it is filled up with zeros before attention. What a zero becomes as query, key and
     value is the same everywhere, and what comes out at its place is thrown away: so linear maps run on the places of
     the map alone. At 512 x 512 pixels 42 % of their work goes, at 256 x 256 two thirds.
+
+    Where a CPU computes without gradients, windows at the edges are smaller instead, zeros count as one key, and large
+    maps are computed strip by strip: nothing is as large as to be mapped anew by the system for every block.
 
     Args:
         block: a ``MultiScaleBlock``; its parts become this one's.
@@ -36,17 +41,31 @@ class HieraBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ D']:
         """Return the map after the block, of half the size where it pools."""
+        if self.window is None or not self._skips_padding(x):
+            return self._whole(x)
+        # a row of windows knows nothing of the others
+        strips = x.split(strip_rows(x, self.window, 4), dim=1)
+        return self._whole(x) if len(strips) == 1 else torch.cat([self._whole(strip) for strip in strips], 1)
+
+    def _whole(self, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ D']:
         own = self.norm1(x)
         if self.widens:
             x = self._pooled(self.proj(own))
         x = x + self.drop_path1(self._attention(own))
         return x + self.drop_path2(self.mlp.fc2(activated(self.mlp.fc1, self.norm2(x), 'gelu')))
 
+    def _skips_padding(self, x: Float[Tensor, 'B H W C']) -> bool:
+        """On a CPU without gradients there is a way with less work; graphs are written of the plain one."""
+        return (x.device.type == 'cpu' and not torch.is_grad_enabled() and not self.training and self.attn.fused_attn
+                and not is_recorded())
+
     def _attention(self, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ D']:
         height, width = x.shape[1:3]
         window = self.window or (height, width)
         looking = window[0] // self.stride[0], window[1] // self.stride[1]
         size = height // self.stride[0], width // self.stride[1]
+        if self._skips_padding(x):
+            return self._attention_without_padding(x, window, looking, size)
         q, k, v = self._projected(x, window, looking)
         if self.attn.fused_attn:
             found = F.scaled_dot_product_attention(q, k, v)
@@ -54,6 +73,15 @@ class HieraBlock(nn.Module):
             found = (q * self.attn.scale @ k.transpose(-2, -1)).softmax(-1) @ v
         windows = found.transpose(1, 2).reshape(-1, *looking, self.attn.dim_out)
         return self.attn.proj(from_windows(windows, size))
+
+    def _attention_without_padding(self, x: Float[Tensor, 'B H W C'], window: tuple[int, int],
+                                   looking: tuple[int, int], size: tuple[int, int]) -> Float[Tensor, 'B _ _ D']:
+        order, order_after = window_order(tuple(x.shape[1:3]), window), window_order(size, looking)
+        smaller = any(kind[1:] != window for kind in order.kinds)
+        filler = self.attn.qkv(x.new_zeros(x.shape[-1])) if smaller else None
+        found = attend_in_windows(self.attn.qkv(order.windows_of(x)), order.kinds, filler, window=window,
+                                  stride=self.stride, heads=self.attn.num_heads)
+        return order_after.map_of(self.attn.proj(found)).unflatten(1, size)
 
     def _projected(self, x: Float[Tensor, 'B H W C'], window: tuple[int, int],
                    looking: tuple[int, int]) -> list[Float[Tensor, 'N heads S E']]:
@@ -70,7 +98,11 @@ class HieraBlock(nn.Module):
         return [part.reshape(batch, part.shape[1] * part.shape[2], heads, -1).transpose(1, 2) for part in (q, k, v)]
 
     def _pooled(self, x: Float[Tensor, 'B H W D']) -> Float[Tensor, 'B _ _ D']:
-        return x if self.pool is None else self.pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        if self.pool is None:
+            return x
+        if self._skips_padding(x):
+            return pooled(x, self.stride)
+        return self.pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def to_windows(x: Float[Tensor, 'B H W C'], window: tuple[int, int],

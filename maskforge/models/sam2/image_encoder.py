@@ -35,6 +35,9 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Float[Tensor, 'B 3 H W'], *, after_s8: nn.Module | None = None,
                 after_s4: nn.Module | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the maps of stride 16, 8 and 4, the last two through the maps given (1x1), None without one."""
+        if images.device.type == 'cpu':
+            # so that the first map has its channels last as well, as the blocks take them
+            images = images.contiguous(memory_format=torch.channels_last)
         levels = self.trunk.forward_intermediates(images, intermediates_only=True)
         return self.neck(levels, after_s8=after_s8, after_s4=after_s4)
 
@@ -104,13 +107,13 @@ def _mapped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _hiera(trunk: Mapping[str, Any], drop_path_rate: float | int, recompute: bool) -> nn.Module:
     """timm's trunk without its classifier, initialised as the release's: torch's own way, position codes zero."""
-    from timm.models.hieradet_sam2 import HieraDet  # half a second: paid by those who use it
+    from maskforge.models.sam2.hiera_trunk import HieraTrunk  # timm takes half a second: paid by those who use it
 
-    made = HieraDet(num_classes=0, embed_dim=trunk['embed_dim'], num_heads=trunk['num_heads'],
-                    stages=tuple(trunk['stages']), window_spec=tuple(trunk['window_spec']),
-                    global_att_blocks=tuple(trunk['global_att_blocks']),
-                    global_pos_size=tuple(trunk['window_pos_embed_bkg_spatial_size']),
-                    drop_path_rate=float(drop_path_rate), weight_init='skip', fix_init=False)
+    made = HieraTrunk(num_classes=0, embed_dim=trunk['embed_dim'], num_heads=trunk['num_heads'],
+                      stages=tuple(trunk['stages']), window_spec=tuple(trunk['window_spec']),
+                      global_att_blocks=tuple(trunk['global_att_blocks']),
+                      global_pos_size=tuple(trunk['window_pos_embed_bkg_spatial_size']),
+                      drop_path_rate=float(drop_path_rate), weight_init='skip', fix_init=False)
     made.head, made.blocks = nn.Identity(), nn.Sequential(*map(HieraBlock, made.blocks))
     nn.init.zeros_(made.pos_embed)
     nn.init.zeros_(made.pos_embed_window)

@@ -5,14 +5,16 @@ import pytest
 import torch
 from timm.models.hieradet_sam2 import MultiScaleBlock
 
+from maskforge.models.sam2 import hiera_strips
 from maskforge.models.sam2.hiera_block import HieraBlock, from_windows, to_windows
+
+OPTIONS = [dict(window_size=4), dict(window_size=0), dict(window_size=4, dim_out=16, q_stride=(2, 2)),
+           dict(window_size=4, dim_out=16)]
 
 
 @pytest.mark.parametrize('fused', [True, False])
 @pytest.mark.parametrize('size', [(8, 8), (8, 12), (6, 10)])
-@pytest.mark.parametrize('options', [
-    dict(window_size=4), dict(window_size=0), dict(window_size=4, dim_out=16, q_stride=(2, 2)),
-    dict(window_size=4, dim_out=16)])
+@pytest.mark.parametrize('options', OPTIONS)
 def test_outputs_and_gradients_equal_timm_s(options, size, fused):
     torch.manual_seed(0)
     block = MultiScaleBlock(**{**dict(dim=8, dim_out=8, num_heads=2), **options}).eval()
@@ -26,6 +28,19 @@ def test_outputs_and_gradients_equal_timm_s(options, size, fused):
         found.square().sum().backward()
         results.append([found, x.grad, *(parameter.grad for _, parameter in sorted(side.named_parameters()))])
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(*results))
+
+
+@pytest.mark.parametrize('limit', [1, 2**21])
+@pytest.mark.parametrize('size', [(8, 8), (8, 12), (6, 10), (2, 2)])
+@pytest.mark.parametrize('options', OPTIONS)
+def test_without_gradients_strips_equal_timm_s(options, size, limit, monkeypatch):
+    monkeypatch.setattr(hiera_strips, 'STRIP_NUMBERS', limit)
+    torch.manual_seed(0)
+    block = MultiScaleBlock(**{**dict(dim=8, dim_out=8, num_heads=2), **options}).eval()
+    ours = HieraBlock(copy.deepcopy(block))
+    x = torch.randn(2, *size, 8)
+    with torch.no_grad():
+        assert torch.allclose(ours(x), block(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('size', [(4, 6), (5, 7), (3, 2)])

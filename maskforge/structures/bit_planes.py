@@ -23,6 +23,19 @@ def pack_row_bits(bitmap: UInt8[np.ndarray, 'H W'] | Bool[np.ndarray, 'H W']) ->
     return np.packbits(bitmap, axis=1)
 
 
+def pack_bits(bitmaps: Bool[Tensor, '*N W']) -> UInt8[Tensor, '*N B']:
+    """Pack rows on their device, so that an eighth of the bytes leave it."""
+    if bitmaps.device.type == 'cpu':
+        return torch.from_numpy(np.packbits(bitmaps.numpy(), axis=-1))
+    return _sum_bits(bitmaps)
+
+
+def _sum_bits(bitmaps: Bool[Tensor, '*N W']) -> UInt8[Tensor, '*N B']:
+    groups = F.pad(bitmaps.view(torch.uint8), (0, -bitmaps.shape[-1] % BITS)).unflatten(-1, (-1, BITS))
+    shifts = torch.arange(BITS - 1, -1, -1, device=bitmaps.device, dtype=torch.uint8)
+    return (groups << shifts).sum(-1, dtype=torch.uint8)
+
+
 def unpack_bits(packed: UInt8[Tensor, 'N H B'], width: int) -> Bool[Tensor, 'N H W']:
     """Return all pixels, on the device of ``packed``; ``width`` is W."""
     if packed.device.type == 'cpu':

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maskforge.ops.device_values import on_device
 from maskforge.structures import InstanceMasks
+from maskforge.structures.bit_planes import pack_bits
 from maskforge.structures.packed_mask import PackedMask
 
 
@@ -50,7 +51,7 @@ class InstanceStrips:
     def add(self, low: int, logits: Float[Tensor, 'P h W'], probs: Float[Tensor, 'P h W']) -> None:
         """Take the strip whose first row is ``low``."""
         inside = logits > 0
-        self._bits[:, low:low + inside.shape[1]] = np.packbits(inside.cpu().numpy(), axis=-1)
+        self._bits[:, low:low + inside.shape[1]] = pack_bits(inside).cpu().numpy()
         self._pixels += inside.view(torch.uint8).sum(2, dtype=torch.int32).sum(1)
         # rows first: their sums do not depend on the height of the strip
         self._inside += (probs * inside).sum(2).double().sum(1)

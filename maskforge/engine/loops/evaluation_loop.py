@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
+from maskforge.engine.background_calls import BackgroundCalls
 from maskforge.engine.model_preparation import unwrapped
 from maskforge.engine.random_state import private_randomness
 from maskforge.registry import DATA_SAMPLERS
@@ -21,6 +22,10 @@ class EvaluationLoop(BaseLoop):
     has rank 0's buffers (running means of BatchNorm), results are put in the data set's order before they are
     evaluated. Randomness of training is left as it was.
 
+    With ``background_metrics`` the metrics' ``process`` works on a batch in a thread while the next ones are predicted
+    (at most two wait for it, in order), so it must not use collectives, and hooks must not change ``data_batch`` and
+    ``outputs``. The results are the same. ``evaluate`` runs in the main thread, after the last batch.
+
     Args:
         runner: the runner.
         dataloader: loader or its config.
@@ -28,6 +33,7 @@ class EvaluationLoop(BaseLoop):
         fp16: predict in half precision (float16 on GPUs, bfloat16 on CPUs).
         conf_threshold: predicted instances with a lower score are dropped before metrics and hooks see them; images
             that are left without any still count.
+        background_metrics: process batches in a thread; None does so for a model on a GPU, which otherwise idles.
 
     Raises:
         ValueError: a threshold outside [0, 1].
@@ -36,12 +42,14 @@ class EvaluationLoop(BaseLoop):
     stage: str
 
     def __init__(self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *,
-                 fp16: bool = False, conf_threshold: float | int = 0.) -> None:
+                 fp16: bool = False, conf_threshold: float | int = 0.,
+                 background_metrics: bool | None = None) -> None:
         if not 0 <= conf_threshold <= 1:
             raise ValueError(f'{self.stage}_cfg.conf_threshold={conf_threshold} must lie in 0 .. 1.')
         super().__init__(runner, runner.build_dataloader(dataloader, seed=runner.seed, evaluation=True))
         self.evaluator = runner.build_evaluator(evaluator)
-        self.fp16, self.conf_threshold = fp16, conf_threshold
+        self.fp16, self.conf_threshold, self.background_metrics = fp16, conf_threshold, background_metrics
+        self._hand_over = BackgroundCalls(self._process)
         metainfo = runner.adopt_dataset(self.dataloader, f'{self.stage}_dataloader')
         if metainfo is not None:
             self.evaluator.dataset_meta = metainfo
@@ -68,7 +76,8 @@ class EvaluationLoop(BaseLoop):
         runner.model.eval()
         self._share_buffers()
         self._batch_counts.clear()
-        with runner.strategy.evaluation(unwrapped(runner.model)):
+        background = self._hand_over if self._in_background() else nullcontext()
+        with runner.strategy.evaluation(unwrapped(runner.model)), background:
             for idx, data_batch in enumerate(self.dataloader):
                 if runner.interruption.requested:
                     break
@@ -95,8 +104,18 @@ class EvaluationLoop(BaseLoop):
             step = runner.model.val_step if stage == 'val' else runner.model.test_step
             outputs = [self._above(sample) for sample in step(data_batch)]
         self._batch_counts.append(len(outputs))
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self._hand_over(data_samples=outputs, data_batch=data_batch)
         runner.call_hook(f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+    @torch.no_grad()  # a setting of each thread
+    def _process(self, data_samples: list, data_batch: Any) -> None:
+        self.evaluator.process(data_samples=data_samples, data_batch=data_batch)
+
+    def _in_background(self) -> bool:
+        if self.background_metrics is not None:
+            return self.background_metrics
+        parameter = next(unwrapped(self.runner.model).parameters(), None)
+        return parameter is not None and parameter.is_cuda
 
     def _above(self, sample: Any) -> Any:
         """The sample without instances and panoptic segments below the threshold."""

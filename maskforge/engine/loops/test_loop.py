@@ -15,5 +15,7 @@ class TestLoop(EvaluationLoop):
     stage = 'test'
 
     def __init__(self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list,
-                 fp16: bool = False, conf_threshold: float | int = 0.) -> None:
-        super().__init__(runner, dataloader, evaluator, fp16=fp16, conf_threshold=conf_threshold)
+                 fp16: bool = False, conf_threshold: float | int = 0.,
+                 background_metrics: bool | None = None) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16=fp16, conf_threshold=conf_threshold,
+                         background_metrics=background_metrics)

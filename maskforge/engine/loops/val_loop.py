@@ -23,7 +23,7 @@ class ValLoop(EvaluationLoop):
     """Validate.
 
     Args:
-        runner, dataloader, evaluator, fp16, conf_threshold: see :class:`EvaluationLoop`.
+        runner, dataloader, evaluator, fp16, conf_threshold, background_metrics: see :class:`EvaluationLoop`.
         val_loss: also compute the model's training loss on every batch that carries truth (a second forward pass, in
             evaluation mode, with fixed randomness). The mean over all samples and processes is reported as
             ``val_loss``, and each term under its name with ``val_`` before it.
@@ -32,8 +32,10 @@ class ValLoop(EvaluationLoop):
     stage = 'val'
 
     def __init__(self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, fp16: bool = False,
-                 val_loss: bool = False, conf_threshold: float | int = 0.) -> None:
-        super().__init__(runner, dataloader, evaluator, fp16=fp16, conf_threshold=conf_threshold)
+                 val_loss: bool = False, conf_threshold: float | int = 0.,
+                 background_metrics: bool | None = None) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16=fp16, conf_threshold=conf_threshold,
+                         background_metrics=background_metrics)
         self.with_loss = val_loss
         self._terms: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._told = False

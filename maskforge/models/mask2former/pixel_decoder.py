@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskforge.layers.deformable_encoder import DeformableEncoder
-from maskforge.layers.linear import linear
 from maskforge.layers.position_encoding import SinePositionEncoding
+from maskforge.layers.winograd import convolve
 
 GROUPS = 32
 #: levels of the encoder, from stride 32 up
@@ -63,16 +63,13 @@ class PixelDecoder(nn.Module):
         Args:
             features: of strides 4, 8, 16 and 32.
         """
-        maps = [projection(feature) for projection, feature in zip(self.input_proj, reversed(features))]
+        maps = [norm(convolve(conv, feature)) for (conv, norm), feature in zip(self.input_proj, reversed(features))]
         memory = self._encode(maps)
         finest = self.lateral(features[0])
-        # not in channels-last order, in which convolutions and group norms on the CPU round four times as much
-        finest += F.interpolate(memory[-1].contiguous(), size=finest.shape[-2:], mode='bilinear', align_corners=False)
-        # that order makes samples at points and smaller sizes many times as fast, and a convolution of single pixels a
-        # linear map
-        pixels = self.output(finest).permute(0, 2, 3, 1).contiguous()
-        mask_features = linear(pixels, self.mask_features.weight.flatten(1), self.mask_features.bias)
-        return mask_features.permute(0, 3, 1, 2), memory
+        finest += F.interpolate(memory[-1], size=finest.shape[-2:], mode='bilinear', align_corners=False)
+        mask_features = convolve(self.mask_features, self.output(finest))
+        # that order makes samples at points and smaller sizes many times as fast
+        return mask_features.contiguous(memory_format=torch.channels_last), memory
 
     def _encode(self, maps: Sequence[Tensor]) -> list[Tensor]:
         shapes = tuple(tuple(level.shape[-2:]) for level in maps)
@@ -103,7 +100,7 @@ class PyramidConv(nn.Module):
 
     def forward(self, x: Float[Tensor, 'B _ H W']) -> Float[Tensor, 'B _ H W']:
         """Return the features after the convolution."""
-        x = self.norm(self.conv(x))
+        x = self.norm(convolve(self.conv, x))
         return x.relu_() if self.relu else x
 
 

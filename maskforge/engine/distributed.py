@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import torch
 import torch.distributed as torch_dist
@@ -51,12 +52,16 @@ def init_dist(launcher: str, *, backend: str | None = None, port: int | str | No
     if timeout is not None:
         options['timeout'] = datetime.timedelta(seconds=float(timeout))
     torch_dist.init_process_group(backend=backend, **options)
-    atexit.register(_leave)
+    atexit.register(leave)
     return notes + note
 
 
-def _leave() -> None:
+def leave() -> None:
+    """End this process's part in the group, if it has one."""
     if torch_dist.is_available() and torch_dist.is_initialized():
+        # gloo's destructor in PyTorch 2.6 keeps Python's lock while it waits for threads that need the lock to let go
+        # of the last tensors: give them the time before
+        time.sleep(0.1)
         torch_dist.destroy_process_group()
 
 

@@ -5,6 +5,7 @@ import torch.distributed as torch_dist
 import torch.multiprocessing as processes
 from mmengine.logging import MessageHub
 
+from maskforge.engine.distributed import leave
 from maskforge.engine.hooks.training_means import KEY, TrainingMeans
 
 
@@ -47,7 +48,7 @@ def _rank(rank, folder):
     for one in (means, again):
         one.add(hub, dict(loss=3.0 + 4 * rank, **({} if rank else dict(loss_of_rank_0=5.0))))
     torch.save([one.take(hub) for one in (again, means)], f'{folder}/{rank}.pt')
-    torch_dist.destroy_process_group()
+    leave()
 
 
 def test_processes_agree(tmp_path):

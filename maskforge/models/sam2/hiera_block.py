@@ -44,7 +44,7 @@ class HieraBlock(nn.Module):
         if self.window is None or not self._skips_padding(x):
             return self._whole(x)
         # a row of windows knows nothing of the others
-        strips = x.split(strip_rows(x, self.window, 4), dim=1)
+        strips = x.split(strip_rows(x, self.window), dim=1)
         return self._whole(x) if len(strips) == 1 else torch.cat([self._whole(strip) for strip in strips], 1)
 
     def _whole(self, x: Float[Tensor, 'B H W C']) -> Float[Tensor, 'B _ _ D']:

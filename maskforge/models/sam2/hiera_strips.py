@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-#: numbers of a strip's widest map (8 MiB): what is freed after one is there for the next, and partly still in a cache
-STRIP_NUMBERS = 2**21
+#: of a strip: enough that reading the weights does not count, few enough that what is freed serves the next one
+STRIP_PLACES = 2**11
 
 
 class Windows(NamedTuple):
@@ -69,14 +69,9 @@ def window_order(size: tuple[int, int], window: tuple[int, int]) -> WindowOrder:
     return WindowOrder(places, places.argsort(), tuple(kinds))
 
 
-def strip_rows(x: Float[Tensor, 'B H W C'], window: tuple[int, int], growth: int) -> int:
-    """Return how many rows of places, of whole windows, are computed at once.
-
-    Args:
-        growth: the widest map of the block has so many times C channels.
-    """
-    per_row = x[:, :window[0]].numel() * growth
-    return max(STRIP_NUMBERS // max(per_row, 1), 1) * window[0]
+def strip_rows(x: Float[Tensor, 'B H W C'], window: tuple[int, int]) -> int:
+    """Return how many rows of places, of whole windows (h, w), are computed at once."""
+    return max(STRIP_PLACES // max(x.shape[0] * x.shape[2] * window[0], 1), 1) * window[0]
 
 
 def attend_in_windows(projected: Float[Tensor, 'B HW D3'], kinds: Sequence[Windows],

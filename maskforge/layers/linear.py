@@ -38,7 +38,7 @@ def activated(layer: nn.Linear, x: Float[Tensor, '*batch In'], activation: str) 
 def linear(x: Float[Tensor, '*batch In'], weight: Float[Tensor, 'Out In'], bias: Float[Tensor, ' Out'] | None = None, *,
            activation: str | None = None) -> Float[Tensor, '*batch Out']:
     """Return ``x weight^T + bias`` after the activation: 'gelu' (exact), 'relu' or None."""
-    if not _goes_direct(x, weight):
+    if not goes_direct(x, weight):
         return ACTIVATIONS[activation](F.linear(x, weight, bias))
     if not torch.is_grad_enabled() or not any(part is not None and part.requires_grad for part in (x, weight, bias)):
         return _on_onednn(x, weight, bias, activation)
@@ -76,7 +76,7 @@ class _OnOneDNN(torch.autograd.Function):
         return of_x, of_weight, of_bias, None
 
 
-def _goes_direct(x: Tensor, weight: Tensor) -> bool:
+def goes_direct(x: Tensor, weight: Tensor) -> bool:
     """Float32 on a CPU, and nobody who wants a graph, a count, other derivatives, or another precision looks on."""
     return (_HAS_ONEDNN and x.dtype == weight.dtype == torch.float32 and x.device.type == 'cpu' and x.numel() > 0
             and not torch.is_autocast_enabled('cpu') and not is_recorded()

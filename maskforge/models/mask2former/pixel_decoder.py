@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskforge.layers.deformable_encoder import DeformableEncoder
+from maskforge.layers.pointwise import convolve
 from maskforge.layers.position_encoding import SinePositionEncoding
-from maskforge.layers.winograd import convolve
 
 GROUPS = 32
 #: levels of the encoder, from stride 32 up

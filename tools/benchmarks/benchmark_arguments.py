@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
+from operator_shares import print_shares
 
 from maskforge.analysis.peak_memory import peak_memory
 from maskforge.analysis.ratio_table import Comparison, RatioTable, compare_memory, compare_seconds, time_in_turns
@@ -23,14 +24,21 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
     return found
 
 
+def sides_parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
+    """A :func:`parser` with what :func:`compare_sides` reads beside: ``--profile``."""
+    found = parser(description, rounds=rounds)
+    found.add_argument('--profile', action='store_true', help='print where the time of both sides goes, too')
+    return found
+
+
 def image_parser(description: str, *, sizes: str, divisor: int = 1) -> argparse.ArgumentParser:
-    """A :func:`parser` with ``--size`` (several times), ``--batch`` and ``--objects``.
+    """A :func:`sides_parser` with ``--size`` (several times), ``--batch`` and ``--objects``.
 
     Args:
         sizes: the default ones, for the help.
         divisor: what height and width must be multiples of.
     """
-    found = parser(description, rounds=5)
+    found = sides_parser(description, rounds=5)
     multiples = f', multiples of {divisor}' if divisor > 1 else ''
     found.add_argument('--size', type=int, nargs=2, action='append', metavar=('H', 'W'),
                        help=f'image size{multiples}, may be given again ({sizes})')
@@ -66,6 +74,8 @@ def compare_sides(task: str, sides: Mapping[str, Callable[[], object]], args: ar
     seconds = time_in_turns(sides, warmup=warmup, **timing(args))
     seconds = {name: [value / per for value in values] for name, values in seconds.items()}
     memory = {name: peak_memory(run) for name, run in sides.items()}
+    if args.profile:
+        print_shares(task, sides)
     names = dict(ours=ours, peer=peer, note=note)
     return [compare_seconds(task, seconds, **names), compare_memory(f'peak memory, {task}', memory, **names)]
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from benchmark_arguments import compare_sides, finish, parser
+from benchmark_arguments import compare_sides, finish, sides_parser
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -116,7 +116,7 @@ def compare(side: int, args) -> list[Comparison]:
 
 def main() -> int:
     """Check, measure and print."""
-    arguments = parser(__doc__.splitlines()[0], rounds=5)
+    arguments = sides_parser(__doc__.splitlines()[0], rounds=5)
     arguments.add_argument('--size', type=int, nargs='+', default=(256, 512), help='sides of the input (256 512)')
     arguments.add_argument('--frames', type=int, default=3, help='frames of the clip (3)')
     arguments.add_argument('--objects', type=int, default=3, help='objects (3)')

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 import torch
-from benchmark_arguments import compare_sides, finish, parser
+from benchmark_arguments import compare_sides, finish, sides_parser
 from sam2_twins import Video, make_twins, make_video, our_masks, their_masks
 from torch import Tensor
 
@@ -46,7 +46,7 @@ def compare(side: int, video: Video, args: argparse.Namespace) -> list[Compariso
 
 def main() -> int:
     """Check, measure and print."""
-    arguments = parser(__doc__.splitlines()[0], rounds=3)
+    arguments = sides_parser(__doc__.splitlines()[0], rounds=3)
     arguments.add_argument('--size', type=int, nargs='+', default=(256, 512), help="sides of the frames (256 512)")
     arguments.add_argument('--frames', type=int, default=10, help='frames of a video (10)')
     arguments.add_argument('--objects', type=int, default=1, help='objects (1)')

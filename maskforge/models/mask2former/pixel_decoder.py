@@ -41,7 +41,7 @@ class PixelDecoder(nn.Module):
         super().__init__()
         finest, *coarser = in_channels
         self.input_proj = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, hidden_dim, 1), nn.GroupNorm(GROUPS, hidden_dim))
+            Projection(nn.Conv2d(channels, hidden_dim, 1), nn.GroupNorm(GROUPS, hidden_dim))
             for channels in reversed(coarser))
         for projection in self.input_proj:
             nn.init.xavier_uniform_(projection[0].weight)
@@ -63,7 +63,7 @@ class PixelDecoder(nn.Module):
         Args:
             features: of strides 4, 8, 16 and 32.
         """
-        maps = [norm(convolve(conv, feature)) for (conv, norm), feature in zip(self.input_proj, reversed(features))]
+        maps = [projection(feature) for projection, feature in zip(self.input_proj, reversed(features))]
         memory = self._encode(maps)
         finest = self.lateral(features[0])
         finest += F.interpolate(memory[-1], size=finest.shape[-2:], mode='bilinear', align_corners=False)
@@ -79,6 +79,15 @@ class PixelDecoder(nn.Module):
         encoded = self.encoder(tokens, torch.cat(position, dim=1), shapes, valid_ratios=ratios, padding=None)
         parts = encoded.split([height * width for height, width in shapes], dim=1)
         return [part.reshape(part.shape[0], *shape, -1).permute(0, 3, 1, 2) for part, shape in zip(parts, shapes)]
+
+
+class Projection(nn.Sequential):
+    """A convolution of single pixels and a norm."""
+
+    def forward(self, x: Float[Tensor, 'B _ H W']) -> Float[Tensor, 'B C H W']:
+        """Return the normalised map."""
+        conv, norm = self
+        return norm(convolve(conv, x))
 
 
 class PyramidConv(nn.Module):
